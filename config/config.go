@@ -1,0 +1,226 @@
+// Package config holds every setting of the heat observer: its name, its default, its range, what it is for
+// and where its value came from.
+//
+// Load guarantees that a Config it returns without an error is complete and consistent: every value is in its
+// range and every relation between values holds, so that nothing that uses it checks again. All that is wrong
+// is reported at once. Values come from an env file, then the environment, then flags; the later wins.
+//
+// Nothing here prints a secret: not in errors, not in the Report, and never a name or a value of a variable
+// that is not ours, because the env file is shared with other services.
+//
+//	cfg, report, err := config.Load(config.Sources{EnvFile: path, Environ: os.Environ(), Flags: flags})
+//
+// The table of all settings is in settings.go; the command line, `processor config` and the documentation are
+// made from it or checked against it.
+package config
+
+import (
+	"cmp"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Exit codes of the processor, part of the wire contract.
+const (
+	ExitOK            = 0  // drained, or all good
+	ExitFailed        = 1  // a dead subscription, a check that failed
+	ExitNotCarriedOut = 2  // usage, no connection for a one-off command
+	ExitConfig        = 78 // configuration (EX_CONFIG of sysexits.h)
+)
+
+// Config is the value of every setting. The comment of a field names its variable; settings.go says the rest.
+type Config struct {
+	HeatLookupPrefix string // P28_HEAT_LOOKUP_PREFIX
+	Enabled          bool   // P28_HEAT_OBS_ENABLED; see EarlyEnabled and LateEnabled
+
+	Streams  Streams
+	Groups   Groups
+	Read     Read
+	Early    Early
+	Late     Late
+	Throttle Throttle
+	Output   Output
+	Redis    Redis
+	HTTP     HTTP
+	Log      Log
+
+	DrainTimeout time.Duration // P28_DRAIN_TIMEOUT_SEC
+}
+
+// Streams are the names and lengths of the Redis streams.
+type Streams struct {
+	Plan       string // P28_PLAN_STREAM; what is read is Config.PlanStreams
+	Partitions string // P28_PLAN_STREAMS, as given; "" when the plans are not partitioned
+	Decision   string // P28_DECISION_STREAM
+	Observed   string // P28_HEAT_OBS_STREAM
+	Dead       string // P28_DEAD_STREAM
+	Redrive    string // P28_REDRIVE_STREAM
+
+	ObservedMaxLen int64 // P28_OBS_MAXLEN, entries, 0 = never trimmed
+	DeadMaxLen     int64 // P28_DEAD_MAXLEN, entries, 0 = never trimmed
+}
+
+// Groups are the consumer groups and who reads in them.
+type Groups struct {
+	Early    string // P28_GROUP_EARLY
+	Late     string // P28_GROUP_LATE
+	Start    string // P28_GROUP_START: StartAuto, "0", "$" or an entry ID
+	Consumer string // P28_CONSUMER, the first part of the consumer name
+}
+
+// StartAuto is the value of Groups.Start that leaves the choice to what the stream holds.
+const StartAuto = "auto"
+
+// Read says how entries are read and claimed.
+type Read struct {
+	Batch        int           // P28_READ_BATCH, entries
+	Block        time.Duration // P28_BLOCK_MS
+	ClaimMinIdle time.Duration // P28_CLAIM_MIN_IDLE_MS
+	MaxFailures  int           // P28_MAX_FAILURES
+}
+
+// Early belongs to the early handler.
+type Early struct {
+	MaxInflight int // P28_EARLY_MAX_INFLIGHT, plans
+}
+
+// Late belongs to the late handler.
+type Late struct {
+	Enabled        bool          // P28_LATE_OBS_ENABLED; see LateEnabled
+	MaxWait        time.Duration // P28_LATE_OBS_MAX_WAIT_MS
+	Poll           time.Duration // P28_LATE_OBS_POLL_MS
+	MaxWorkers     int           // P28_LATE_OBS_MAX_WORKERS, lookups
+	MaxInflight    int           // P28_LATE_OBS_MAX_INFLIGHT, plans
+	MaxRedisErrors int           // P28_LATE_OBS_MAX_REDIS_ERRORS
+	OnSaturation   string        // P28_LATE_OBS_ON_SATURATION: SaturationQueue or SaturationSkip
+	Notify         string        // P28_LATE_OBS_NOTIFY: NotifyAuto or NotifyOff
+	SweepFactor    int           // P28_LATE_OBS_SWEEP_FACTOR; see HealthySweep
+	Watch          time.Duration // P28_LATE_OBS_WATCH_MS, 0 = not watched
+}
+
+// The words of P28_LATE_OBS_ON_SATURATION and P28_LATE_OBS_NOTIFY.
+const (
+	SaturationQueue = "queue"
+	SaturationSkip  = "skip"
+	NotifyAuto      = "auto"
+	NotifyOff       = "off"
+)
+
+// HealthySweep is the interval of the sweep while notifications are healthy: Poll times SweepFactor.
+func (l Late) HealthySweep() time.Duration { return l.Poll * time.Duration(l.SweepFactor) }
+
+// Throttle limits how many plans a second are handled.
+type Throttle struct {
+	PerSec      float64 // P28_THROTTLE_PER_SEC, plans per second, handler and process; 0 = off
+	Burst       int     // P28_THROTTLE_BURST, plans; see EffectiveBurst
+	FleetPerSec float64 // P28_THROTTLE_FLEET_PER_SEC, plans per second over all workers; 0 = off
+}
+
+// EffectiveBurst is Burst, or what comes in one second, and at least one plan, when that is 0.
+func (t Throttle) EffectiveBurst() int {
+	return cmp.Or(t.Burst, max(1, int(math.Ceil(t.PerSec))))
+}
+
+// Output says how observations are written.
+type Output struct {
+	DedupeTTL     time.Duration // P28_DEDUPE_TTL_SEC
+	DedupePrefix  string        // P28_DEDUPE_PREFIX
+	KeyPrefix     string        // P28_KEY_PREFIX
+	MaxDebugChars int           // P28_MAX_DEBUG_CHARS, characters
+	CommitBatch   int           // P28_COMMIT_BATCH, observations
+}
+
+// HTTP is the listener for metrics, health and the status page.
+type HTTP struct {
+	Addr  string // P28_HTTP_ADDR, host:port
+	Pprof bool   // P28_PPROF
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string // P28_LOG_LEVEL: debug, info, warn, error; see SlogLevel
+	Format string // P28_LOG_FORMAT: LogAuto, LogJSON or LogText
+}
+
+// The words of P28_LOG_FORMAT.
+const (
+	LogAuto = "auto"
+	LogJSON = "json"
+	LogText = "text"
+)
+
+// SlogLevel is the level for log/slog; info when Level is not one of its words.
+func (l Log) SlogLevel() slog.Level {
+	var level slog.Level
+	if level.UnmarshalText([]byte(l.Level)) != nil {
+		return slog.LevelInfo
+	}
+	return level
+}
+
+// EarlyEnabled says whether the early handler runs.
+func (c Config) EarlyEnabled() bool { return c.Enabled }
+
+// LateEnabled says whether the late handler runs. P28_HEAT_OBS_ENABLED switches off both.
+func (c Config) LateEnabled() bool { return c.Enabled && c.Late.Enabled }
+
+// PlanStreams are the streams on which plans are read: the partitions when there are any, else the one plan
+// stream.
+func (c Config) PlanStreams() []string {
+	streams, err := expandPartitions(c.Streams.Partitions)
+	if err != nil || len(streams) == 0 {
+		return []string{c.Streams.Plan}
+	}
+	return streams
+}
+
+// Partitioned says whether P28_PLAN_STREAMS is set.
+func (c Config) Partitioned() bool { return c.Streams.Partitions != "" }
+
+// expandPartitions reads P28_PLAN_STREAMS: names separated by commas, or one pattern with {k} and a count,
+// "quantum:stream:apply.plan:{k}*16", which stands for the names with {0} to {15}. The braces stay: they make
+// the number the hash tag of a Redis Cluster.
+func expandPartitions(text string) ([]string, error) {
+	if !strings.Contains(text, "{k}") {
+		return splitList(text), nil
+	}
+	pattern, countText, found := cutLast(text, "*")
+	count, err := strconv.Atoi(countText)
+	switch {
+	case !found:
+		return nil, problemf("has {k} but no count: write %s*16 for {0} to {15}", text)
+	case err != nil || count < 1 || count > maxPartitions:
+		return nil, problemf("the count after * must be a whole number, 1 to %d", maxPartitions)
+	case strings.Count(pattern, "{k}") != 1 || strings.Contains(pattern, ","):
+		return nil, problemf("must be either a list of names or one pattern with a single {k}")
+	}
+	streams := make([]string, count)
+	for k := range streams {
+		streams[k] = strings.Replace(pattern, "{k}", "{"+strconv.Itoa(k)+"}", 1)
+	}
+	return streams, nil
+}
+
+// maxPartitions bounds the blocking reads of one worker: one for each partition and group.
+const maxPartitions = 256
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// splitList splits at commas and leaves out spaces around names and empty parts.
+func splitList(text string) []string {
+	var out []string
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
