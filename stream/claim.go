@@ -1,0 +1,292 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"heatobserver/entry"
+)
+
+const (
+	// probeEvery is how often the group's consumers are looked at for one that has died.
+	probeEvery = time.Second
+	// sweepEvery is how often the fleet passes over everything pending whatever the consumers look like: half a second
+	// of Redis for 100,000 entries. Each consumer does so every that many times their number.
+	sweepEvery = time.Minute
+)
+
+// claim is the loop that takes over what others left behind. A pass over all that is pending is dear, so it is made only
+// when a consumer with pending entries has gone quiet, when one that drains says so, and now and then.
+func (s *subscription) claim(ctx context.Context) {
+	probe := time.NewTicker(min(probeEvery, s.cfg.MinIdle))
+	defer probe.Stop()
+	swept, sweepAfter := time.Now(), sweepEvery
+	for {
+		pass := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.claimNow:
+			pass = true
+		case <-probe.C:
+			died, consumers, err := s.probe(ctx)
+			if err != nil {
+				continue // the reader says what is wrong
+			}
+			sweepAfter = sweepEvery * time.Duration(max(1, consumers))
+			pass = died || time.Since(swept) > sweepAfter
+		}
+		if !pass {
+			continue
+		}
+		swept = time.Now()
+		if err := s.claimPass(ctx); err != nil && ctx.Err() == nil && !IsNoGroup(err) {
+			s.cfg.Events.Failed("claim")
+			s.log.Debug("claiming failed; trying again", "err", err)
+		}
+	}
+}
+
+// claimSoon asks for a pass.
+func (s *subscription) claimSoon() {
+	select {
+	case s.claimNow <- struct{}{}:
+	default:
+	}
+}
+
+// probe reports whether a consumer has died with entries pending, and how many consumers there are. It removes those that
+// are long gone.
+func (s *subscription) probe(ctx context.Context) (died bool, number int, err error) {
+	consumers, err := s.client.XInfoConsumers(ctx, s.stream, s.cfg.Group).Result()
+	if err != nil {
+		return false, 0, fmt.Errorf("list consumers of %s: %w", s.cfg.Group, err)
+	}
+	for _, c := range consumers {
+		switch {
+		case c.Name == s.cfg.Consumer:
+		case c.Pending > 0 && c.Idle >= s.cfg.MinIdle:
+			died = true
+		case c.Pending == 0 && c.Idle >= s.cfg.ConsumerTTL:
+			n, err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.cfg.Group, c.Name).Int()
+			if err != nil {
+				return died, len(consumers), fmt.Errorf("remove consumer %s: %w", c.Name, err)
+			}
+			if n > 0 {
+				s.log.Info("removed a consumer that is long gone", "removed", c.Name, "idle", c.Idle)
+			}
+		}
+	}
+	return died, len(consumers), nil
+}
+
+// claimPass goes once over all that is pending.
+func (s *subscription) claimPass(ctx context.Context) error {
+	for cursor := "0-0"; ; {
+		n := s.credits.take(ctx, s.cfg.Batch)
+		if n == 0 {
+			return context.Cause(ctx)
+		}
+		next, deliveries, err := s.claimOnce(ctx, cursor, n)
+		s.credits.give(n - len(deliveries))
+		if err != nil {
+			return err
+		}
+		s.deliverAll(deliveries)
+		if next == "0-0" {
+			return nil
+		}
+		cursor = next
+	}
+}
+
+// taken is what claim.lua and recover.lua answer.
+type taken struct {
+	entries []Entry
+	counts  []int64
+	gone    int64 // trimmed while they were pending
+}
+
+// claimOnce claims up to n entries, beginning at the cursor, and takes them into hand.
+func (s *subscription) claimOnce(ctx context.Context, cursor string, n int) (next string, deliveries []*Delivery, err error) {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	s.setClaiming(map[entry.ID]bool{})
+	defer s.setClaiming(nil)
+	start := time.Now()
+	raw, err := s.eval(ctx, claimScript, s.cfg.Group, s.cfg.Consumer, s.cfg.MinIdle.Milliseconds(), cursor, n)
+	r := reply{raw}
+	if err == nil {
+		_, err = r.array()
+	}
+	if err == nil {
+		var text []byte
+		text, err = r.str()
+		next = string(text)
+	}
+	var t taken
+	if err == nil {
+		t, err = s.parseTaken(&r)
+	}
+	if err != nil {
+		s.noteUncertain(err)
+		return "", nil, fmt.Errorf("claim entries of %s: %w", s.stream, err)
+	}
+	s.noteTaken(t, time.Since(start))
+	return next, s.take(t.entries, t.counts), nil
+}
+
+func (s *subscription) setClaiming(settled map[entry.ID]bool) {
+	s.mu.Lock()
+	s.settledMeanwhile = settled
+	s.mu.Unlock()
+}
+
+// eval runs a script on the stream and returns its reply as it came.
+func (s *subscription) eval(ctx context.Context, script *redis.Script, args ...any) ([]byte, error) {
+	run := func(command, what string) ([]byte, error) {
+		return s.raw(ctx, 3, append([]any{command, what, 2, s.stream, s.totals()}, args...)...)
+	}
+	raw, err := run("EVALSHA", script.Hash())
+	if hasPrefix(err, "NOSCRIPT") {
+		return run("EVAL", sources[script])
+	}
+	return raw, err
+}
+
+func (s *subscription) parseTaken(r *reply) (t taken, err error) {
+	if t.entries, err = r.entries(s.stream); err != nil {
+		return t, err
+	}
+	n, err := r.array()
+	if err != nil {
+		return t, err
+	}
+	if n != len(t.entries) {
+		return t, fmt.Errorf("%w: %d counts for %d entries", errReply, n, len(t.entries))
+	}
+	t.counts = make([]int64, n)
+	for i := range n {
+		if t.counts[i], err = r.int(); err != nil {
+			return t, err
+		}
+	}
+	gone, err := r.array()
+	t.gone = int64(max(0, gone))
+	return t, err
+}
+
+func (s *subscription) noteTaken(t taken, took time.Duration) {
+	if len(t.entries) > 0 {
+		s.cfg.Events.Read(s.stream, s.cfg.Group, len(t.entries), false, took)
+	}
+	if t.gone > 0 {
+		s.lost(t.gone, "while they were pending")
+	}
+}
+
+// recoverOwn takes into hand what is pending for this consumer and is not in hand: a reply that brought it was lost. Only
+// the reader calls it, so that no read is under way meanwhile.
+func (s *subscription) recoverOwn(ctx context.Context) error {
+	for from := (entry.ID{}); ; {
+		n := s.room(ctx)
+		if n == 0 {
+			return context.Cause(ctx)
+		}
+		next, deliveries, err := s.recoverSome(ctx, from, n)
+		s.credits.give(n - len(deliveries))
+		if err != nil {
+			return err
+		}
+		s.deliverAll(deliveries)
+		if next == from {
+			return nil
+		}
+		from = next
+	}
+}
+
+// recoverSome takes up to n missing entries into hand, looking at a part of what is pending, from an ID on. next is where
+// to go on, from when there is nothing more.
+func (s *subscription) recoverSome(ctx context.Context, from entry.ID, n int) (next entry.ID, deliveries []*Delivery, err error) {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	pending, err := s.client.XPendingExt(ctx, &redis.XPendingExtArgs{
+		Stream: s.stream, Group: s.cfg.Group, Start: from.String(), End: "+", Count: idsPerScript, Consumer: s.cfg.Consumer,
+	}).Result()
+	if err != nil {
+		return from, nil, fmt.Errorf("list what is pending for %s: %w", s.cfg.Consumer, err)
+	}
+	next = from
+	args := []any{s.cfg.Group, s.cfg.Consumer}
+	missing := 0
+	for i, p := range pending {
+		id, err := entry.ParseID(p.ID)
+		if err != nil {
+			return from, nil, err
+		}
+		if missing == n {
+			next = id
+			break
+		}
+		if !s.holds(id) {
+			args = append(args, p.ID)
+			missing++
+		}
+		if i == idsPerScript-1 {
+			next = id.Next()
+		}
+	}
+	if missing == 0 {
+		return next, nil, nil
+	}
+	start := time.Now()
+	raw, err := s.eval(ctx, recoverScript, args...)
+	r := reply{raw}
+	if err == nil {
+		_, err = r.array()
+	}
+	var t taken
+	if err == nil {
+		t, err = s.parseTaken(&r)
+	}
+	if err != nil {
+		return from, nil, fmt.Errorf("fetch again what is pending for %s: %w", s.cfg.Consumer, err)
+	}
+	s.noteTaken(t, time.Since(start))
+	return next, s.take(t.entries, t.counts), nil
+}
+
+func (s *subscription) holds(id entry.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held[id] != nil || slices.Contains(s.returned, id)
+}
+
+// nudges is the loop that listens for consumers that drain.
+func (s *subscription) nudges(ctx context.Context) {
+	listener := s.client.Subscribe(ctx, s.nudgeChannel())
+	defer func() {
+		if err := listener.Close(); err != nil {
+			s.log.Debug("closing the nudge channel failed", "err", err)
+		}
+	}()
+	messages := listener.Channel(redis.WithChannelSize(8))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m, ok := <-messages:
+			if !ok {
+				return
+			}
+			if m.Payload == s.cfg.Group {
+				s.claimSoon()
+			}
+		}
+	}
+}

@@ -1,0 +1,318 @@
+package stream
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/redis/go-redis/v9"
+
+	"heatobserver/entry"
+)
+
+// PublisherConfig says how a Publisher writes.
+type PublisherConfig struct {
+	// Codec turns messages into entries. Default: Flat.
+	Codec Codec
+	// Fields are the names of the fields of every answer, in order; they are written into the commit script, which
+	// makes it a quarter cheaper for Redis and lets answers share one script. Default: none, any fields.
+	Fields []string
+	// MaxLen bounds the destination stream, approximately; 0 does not. Default: 0.
+	MaxLen int64
+	// DedupePrefix begins the dedupe keys: <DedupePrefix><UUID of the answer>. Whoever answers gives answers to the same
+	// question the same UUID. Default: <KeyPrefix>answered:.
+	DedupePrefix string
+	// DedupeTTL is how long an answer is remembered. An entry that is delivered again later is answered again.
+	// Default: 10 min.
+	DedupeTTL time.Duration
+	// KeyPrefix begins the key totals. It must be the Subscriber's. Default: "stream:".
+	KeyPrefix string
+
+	// Lanes is how many scripts may be under way at once. Default: 2.
+	Lanes int
+	// Batch bounds the answers in one script, and with it how long that blocks Redis: about 15 µs each.
+	// Default: 128.
+	Batch int
+
+	// Logger: Default: slog.Default().
+	Logger *slog.Logger
+	// Events is told what happens, for metrics. Default: NoEvents.
+	Events Events
+}
+
+func (c PublisherConfig) withDefaults() PublisherConfig {
+	if c.Codec == nil {
+		c.Codec = Flat{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Events == nil {
+		c.Events = NoEvents{}
+	}
+	c.KeyPrefix = cmp.Or(c.KeyPrefix, "stream:")
+	c.DedupePrefix = cmp.Or(c.DedupePrefix, c.KeyPrefix+"answered:")
+	c.DedupeTTL = cmp.Or(c.DedupeTTL, 10*time.Minute)
+	c.Lanes = cmp.Or(c.Lanes, 2)
+	c.Batch = cmp.Or(c.Batch, 128)
+	return c
+}
+
+func (c PublisherConfig) validate() error {
+	var errs []error
+	if c.MaxLen < 0 {
+		errs = append(errs, fmt.Errorf("MaxLen %d must not be negative", c.MaxLen))
+	}
+	if c.DedupeTTL < time.Millisecond {
+		errs = append(errs, fmt.Errorf("DedupeTTL %v must be at least 1ms", c.DedupeTTL))
+	}
+	if c.Lanes < 1 {
+		errs = append(errs, fmt.Errorf("Lanes %d must be positive", c.Lanes))
+	}
+	if c.Batch < 1 || c.Batch > 1024 {
+		errs = append(errs, fmt.Errorf("Batch %d must lie between 1 and 1024", c.Batch))
+	}
+	return errors.Join(errs...)
+}
+
+// Publisher writes messages to streams. A message whose context carries a Delivery is an answer to it, and is committed:
+// written, remembered and the entry acknowledged in one script (see lua/commit.lua). Any other message is a plain
+// XADD, sent once: after an error it may or may not be there. It is safe for concurrent use.
+type Publisher struct {
+	client  redis.UniversalClient
+	cfg     PublisherConfig
+	script  *redis.Script
+	commits *lanes[*commit]
+}
+
+var _ message.Publisher = (*Publisher)(nil)
+
+// NewPublisher checks the configuration. It does not connect. The client stays the caller's.
+func NewPublisher(client redis.UniversalClient, cfg PublisherConfig) (*Publisher, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("configure publisher: %w", err)
+	}
+	p := &Publisher{client: client, cfg: cfg, script: newCommitScript(cfg.Fields)}
+	p.commits = newLanes(cfg.Lanes, cfg.Batch, p.commitBatch)
+	return p, nil
+}
+
+// Publish writes the messages in their order. An answer is tried until Redis takes it, its delivery is cancelled (the
+// subscription drains), or it turns out to be somebody else's to give; the last is no error, for there is nothing left to
+// do. A delivery takes one answer.
+func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
+	var plain []*message.Message
+	for _, m := range messages {
+		d := DeliveryFrom(m.Context())
+		if d == nil {
+			plain = append(plain, m)
+			continue
+		}
+		if err := p.answer(topic, d, m); err != nil {
+			return err
+		}
+	}
+	if len(plain) == 0 {
+		return nil
+	}
+	return p.add(topic, plain)
+}
+
+// Close writes what is queued. Publish fails from then on. It does not close the client.
+func (p *Publisher) Close() error {
+	p.commits.close()
+	return nil
+}
+
+// add writes messages that answer nothing.
+func (p *Publisher) add(topic string, messages []*message.Message) error {
+	if p.commits.isClosed() {
+		return fmt.Errorf("publish to %s: %w", topic, ErrClosed)
+	}
+	ctx := messages[0].Context()
+	pipe := p.client.Pipeline()
+	replies := make([]bytes.Buffer, len(messages))
+	for i, m := range messages {
+		fields, err := p.cfg.Codec.Encode(m)
+		if err != nil {
+			return fmt.Errorf("publish to %s: %w", topic, err)
+		}
+		args := make([]any, 0, 8+2*fields.Len())
+		args = append(args, "XADD", topic)
+		if p.cfg.MaxLen > 0 {
+			args = append(args, "MAXLEN", "~", p.cfg.MaxLen)
+		}
+		args = append(args, "*")
+		for name, value := range fields.All() {
+			args = append(args, name, value)
+		}
+		// A command of this kind is the one that go-redis never sends twice, whatever the client's settings: XADD
+		// repeated after a lost reply would be a second entry.
+		if err := pipe.Process(ctx, redis.NewRawWriteToCmd(ctx, &replies[i], args...)); err != nil {
+			return fmt.Errorf("publish to %s: %w", topic, err)
+		}
+	}
+	_, err := pipe.Exec(ctx)
+	for i := 0; err == nil && i < len(replies); i++ {
+		err = rawError(replies[i].Bytes())
+	}
+	if err != nil {
+		p.cfg.Events.Failed("publish")
+		return fmt.Errorf("publish to %s: %w", topic, err)
+	}
+	return nil
+}
+
+// commit is one answer on its way through a lane.
+type commit struct {
+	topic    string
+	delivery *Delivery
+	message  *message.Message
+	fields   entry.Fields
+	outcome  chan outcome // takes one
+}
+
+type outcome struct {
+	state string // as commit.lua answers
+	err   error
+}
+
+// answer commits an answer.
+func (p *Publisher) answer(topic string, d *Delivery, m *message.Message) error {
+	fields, err := p.cfg.Codec.Encode(m)
+	if err == nil {
+		err = p.checkNames(fields)
+	}
+	if err != nil {
+		return fmt.Errorf("answer entry %s: %w", d.entry.ID, err)
+	}
+	if d.state.Load() == finished {
+		return fmt.Errorf("answer entry %s: it is settled already; a delivery takes one answer", d.entry.ID)
+	}
+	ctx := m.Context()
+	c := &commit{topic: topic, delivery: d, message: m, fields: fields, outcome: make(chan outcome, 1)}
+	pause := retryPause()
+	for attempt := 1; ; attempt++ {
+		if err := p.commits.put(context.Background(), c); err != nil {
+			return fmt.Errorf("answer entry %s: %w", d.entry.ID, err)
+		}
+		// The lane always answers: a script that is under way is not cancelled, for it may succeed.
+		o := <-c.outcome
+		if o.err == nil {
+			p.committed(c, result(o.state, attempt))
+			return nil
+		}
+		p.cfg.Events.Failed("commit")
+		if cause := sleep(ctx, pause.NextBackOff()); cause != nil {
+			return fmt.Errorf("answer entry %s: %w", d.entry.ID, errors.Join(o.err, cause))
+		}
+	}
+}
+
+// checkNames reports an answer that does not have the configured fields, which the script would mix up.
+func (p *Publisher) checkNames(fields entry.Fields) error {
+	if len(p.cfg.Fields) == 0 {
+		return nil
+	}
+	if fields.Len() != len(p.cfg.Fields) {
+		return fmt.Errorf("it has %d fields instead of %d", fields.Len(), len(p.cfg.Fields))
+	}
+	i := 0
+	for name := range fields.All() {
+		if string(name) != p.cfg.Fields[i] {
+			return fmt.Errorf("field %d is %q instead of %q", i+1, name, p.cfg.Fields[i])
+		}
+		i++
+	}
+	return nil
+}
+
+// result turns the answer of commit.lua into a CommitResult. Pending nowhere and answered is what a repetition finds
+// whose first attempt had worked; at a first attempt it is somebody else's answer.
+func result(state string, attempt int) CommitResult {
+	switch state {
+	case "W":
+		return Written
+	case "D":
+		return Duplicate
+	case "T":
+		return Trimmed
+	case "U":
+		if attempt > 1 {
+			return Unknown
+		}
+	}
+	return Fenced
+}
+
+func (p *Publisher) committed(c *commit, r CommitResult) {
+	p.cfg.Events.Committed(c.message, r)
+	if r == Fenced {
+		p.cfg.Logger.Info("an answer was held back: its entry is another consumer's now",
+			"stream", c.delivery.entry.Stream, "group", c.delivery.Group(), "entry_id", c.delivery.entry.ID.String())
+	}
+	c.delivery.finish()
+}
+
+// commitBatch is the work of a lane: one script for all answers that share source, group and destination.
+func (p *Publisher) commitBatch(batch []*commit) {
+	if len(p.cfg.Fields) == 0 { // the script takes one
+		for i := range batch {
+			p.runCommit(batch[i : i+1])
+		}
+		return
+	}
+	for start := 0; start < len(batch); {
+		end := start + 1
+		for end < len(batch) && batch[end].sameScript(batch[start]) {
+			end++
+		}
+		p.runCommit(batch[start:end])
+		start = end
+	}
+}
+
+func (c *commit) sameScript(other *commit) bool {
+	return c.topic == other.topic && c.delivery.sub == other.delivery.sub
+}
+
+// runCommit commits answers to deliveries of one subscription and tells each its outcome.
+func (p *Publisher) runCommit(batch []*commit) {
+	sub := batch[0].delivery.sub
+	keys := make([]string, 0, 3+len(batch))
+	keys = append(keys, sub.stream, batch[0].topic, p.cfg.KeyPrefix+"totals")
+	args := make([]any, 0, 4+len(batch)*(1+batch[0].fields.Len()))
+	args = append(args, sub.cfg.Group, sub.cfg.Consumer, p.cfg.MaxLen, p.cfg.DedupeTTL.Milliseconds())
+	named := len(p.cfg.Fields) > 0
+	for _, c := range batch {
+		keys = append(keys, p.cfg.DedupePrefix+c.message.UUID)
+		args = append(args, c.delivery.entry.ID.String())
+		for name, value := range c.fields.All() {
+			if !named {
+				args = append(args, name)
+			}
+			args = append(args, value)
+		}
+	}
+	start := time.Now()
+	states, err := p.script.Run(context.Background(), p.client, keys, args...).StringSlice()
+	if err == nil && len(states) != len(batch) {
+		err = fmt.Errorf("%w: %d results for %d answers", errReply, len(states), len(batch))
+	}
+	p.cfg.Events.CommitBatch(len(batch), time.Since(start))
+	for i, c := range batch {
+		o := outcome{err: err}
+		if err == nil {
+			if o.state = states[i]; len(o.state) != 1 {
+				o.err = errors.New(o.state)
+			}
+		}
+		c.outcome <- o
+	}
+}
