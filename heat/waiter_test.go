@@ -1,0 +1,330 @@
+package heat
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"heatobserver/event"
+)
+
+// end is the part of a verdict that the tables below compare.
+type end struct {
+	Reason  event.Reason
+	Noticed event.Noticed
+	Waited  time.Duration
+	Late    bool
+}
+
+func endOf(v event.Verdict) end { return end{v.Reason, v.Noticed, v.Waited, v.AfterDeadline} }
+
+func TestWaitEndsByTheRules(t *testing.T) {
+	const ms = time.Millisecond
+	malformed := event.Look{Kind: event.Malformed, Err: errors.New("score")}
+	found := event.Look{Kind: event.Found}
+	for _, test := range []struct {
+		name      string
+		age       time.Duration // of the plan when its wait begins
+		announced bool
+		script    func(f *fakeRedis, w *Waiter)
+		want      end
+	}{
+		{name: "there already", script: func(f *fakeRedis, _ *Waiter) { f.write("p", found) },
+			want: end{event.OK, event.AtOnce, 0, false}},
+		{name: "announced", announced: true,
+			script: func(f *fakeRedis, w *Waiter) { time.Sleep(137 * ms); f.write("p", found); w.Notify("p") },
+			want:   end{event.OK, event.Notification, 137 * ms, false}},
+		{name: "announced though announcements are thought dead",
+			script: func(f *fakeRedis, w *Waiter) { time.Sleep(137 * ms); f.write("p", found); w.Notify("p") },
+			want:   end{event.OK, event.Notification, 137 * ms, false}},
+		{name: "polled", script: func(f *fakeRedis, _ *Waiter) { time.Sleep(137 * ms); f.write("p", found) },
+			want: end{event.OK, event.Sweep, 200 * ms, false}},
+		{name: "announcement lost", announced: true,
+			script: func(f *fakeRedis, _ *Waiter) { time.Sleep(137 * ms); f.write("p", found) },
+			want:   end{event.OK, event.Sweep, 1000 * ms, false}},
+		{name: "announcements end while it waits", announced: true,
+			script: func(f *fakeRedis, w *Waiter) { time.Sleep(137 * ms); f.write("p", found); w.Reset(false) },
+			want:   end{event.OK, event.Sweep, 137 * ms, false}},
+		{name: "announcements interrupted", announced: true,
+			script: func(f *fakeRedis, w *Waiter) { time.Sleep(37 * ms); f.write("p", found); w.Reset(true) },
+			want:   end{event.OK, event.Sweep, 100 * ms, false}},
+		{name: "never", script: func(*fakeRedis, *Waiter) {},
+			want: end{event.Timeout, event.Deadline, 2000 * ms, false}},
+		{name: "never, announced", announced: true, script: func(*fakeRedis, *Waiter) {},
+			want: end{event.Timeout, event.Deadline, 2000 * ms, false}},
+		{name: "seen by the last look", announced: true,
+			script: func(f *fakeRedis, _ *Waiter) { time.Sleep(1999 * ms); f.write("p", found) },
+			want:   end{event.OK, event.Deadline, 2000 * ms, false}},
+		{name: "old plan, nothing there", age: 3 * time.Second, script: func(*fakeRedis, *Waiter) {},
+			want: end{event.Missing, event.AtOnce, 3 * time.Second, false}},
+		{name: "old plan, found", age: 3 * time.Second, script: func(f *fakeRedis, _ *Waiter) { f.write("p", found) },
+			want: end{event.OK, event.AtOnce, 3 * time.Second, true}},
+		{name: "malformed and mended", script: func(f *fakeRedis, _ *Waiter) {
+			f.write("p", malformed)
+			time.Sleep(50 * ms)
+			f.write("p", found)
+		}, want: end{event.OK, event.Sweep, 100 * ms, false}},
+		{name: "malformed for good", announced: true, script: func(f *fakeRedis, _ *Waiter) { f.write("p", malformed) },
+			want: end{event.ParseError, event.Sweep, 100 * ms, false}},
+		{name: "redis down", announced: true, script: func(f *fakeRedis, _ *Waiter) { f.setDown(true) },
+			want: end{event.RedisError, event.Sweep, 100 * ms, false}},
+		{name: "redis down for a moment", script: func(f *fakeRedis, w *Waiter) {
+			f.setDown(true)
+			time.Sleep(50 * ms)
+			w.Notify("p") // one more failure that does not count
+			time.Sleep(ms)
+			f.setDown(false)
+			f.write("p", found)
+		}, want: end{event.OK, event.Sweep, 100 * ms, false}},
+		{name: "announced again and again without a hash", announced: true, script: func(_ *fakeRedis, w *Waiter) {
+			for range 100 {
+				time.Sleep(19 * ms)
+				w.Notify("p")
+			}
+		}, want: end{event.Timeout, event.Deadline, 2000 * ms, false}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := newFake(0)
+				ws := newWaits(t, fake, nil)
+				defer ws.w.Close()
+				ws.w.Reset(test.announced)
+				time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // sweeps are due on a grid
+				if test.age == 0 {
+					go test.script(fake, ws.w)
+				} else {
+					test.script(fake, ws.w)
+				}
+				synctest.Wait() // the script has set what is there from the beginning
+				ws.start(t.Context(), "p", time.Now().Add(-test.age))
+				r := ws.next()
+				if diff := cmp.Diff(test.want, endOf(r.verdict)); diff != "" || r.err != nil {
+					t.Errorf("error %v, verdict (-want +got):\n%s", r.err, diff)
+				}
+				ws.empty()
+			})
+		})
+	}
+}
+
+// A write that is announced while a look is under way may be younger than what that look saw.
+func TestAnnouncementDuringALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(10 * time.Millisecond)
+		ws := newWaits(t, fake, nil)
+		defer ws.w.Close()
+		ws.w.Reset(true)
+		start := time.Now()
+		ws.start(t.Context(), "p", start)
+		time.Sleep(10*time.Millisecond - 1)
+		ws.w.Notify("p") // the answer to the look is on its way
+		time.Sleep(2)
+		fake.writeHeat("p")
+		if r := ws.next(); r.verdict.Waited != 20*time.Millisecond || r.verdict.Noticed != event.Notification {
+			t.Errorf("noticed by %v after %v, want a second look at once", r.verdict.Noticed, r.verdict.Waited)
+		}
+	})
+}
+
+func TestSamePlanWaitsTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(0)
+		ws := newWaits(t, fake, nil)
+		defer ws.w.Close()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ws.start(ctx, "p", time.Now())
+		ws.start(t.Context(), "p", time.Now())
+		ws.start(t.Context(), "p", time.Now().Add(-1500*time.Millisecond))
+		synctest.Wait()
+		if n := ws.w.Len(); n != 3 {
+			t.Fatalf("%d wait, want 3", n)
+		}
+		handBack := errors.New("drain")
+		cancel(handBack)
+		if r := ws.next(); !errors.Is(r.err, handBack) {
+			t.Errorf("cancelled wait ended with %v, want the cause", r.err)
+		}
+		if r := ws.next(); r.verdict.Reason != event.Timeout || r.verdict.Waited != 2*time.Second {
+			t.Errorf("the older wait ended with %v after %v", r.verdict.Reason, r.verdict.Waited)
+		}
+		fake.writeHeat("p")
+		ws.w.Notify("p")
+		if r := ws.next(); r.verdict.Reason != event.OK || r.verdict.Waited != 500*time.Millisecond {
+			t.Errorf("the other wait ended with %v after %v", r.verdict.Reason, r.verdict.Waited)
+		}
+		synctest.Wait()
+		ws.empty()
+	})
+}
+
+func TestCancelAndCloseLeaveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(30 * time.Millisecond) // so that some are queued, some looked at, some scheduled
+		ws := newWaits(t, fake, func(o *WaiterOptions) {
+			o.MaxWorkers, o.Rules.MaxErrors = 1, 1
+			o.Metrics.Waited = func(v event.Verdict) { t.Errorf("a wait without an end was told to end with %v", v.Reason) }
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		for i := range 300 {
+			ws.start(ctx, planName(i), time.Now())
+		}
+		time.Sleep(45 * time.Millisecond)
+		cancelled := time.Now()
+		cancel()
+		for range 300 {
+			if r := ws.next(); !errors.Is(r.err, context.Canceled) || r.at != cancelled {
+				t.Fatalf("wait ended with %v, %v after it was cancelled", r.err, r.at.Sub(cancelled))
+			}
+		}
+		synctest.Wait()
+		ws.empty()
+		time.Sleep(time.Second) // the looks that were under way are answered
+		synctest.Wait()
+		ws.empty()
+		if _, err := ws.w.Wait(ctx, event.Plan{PlanID: "p"}, time.Now()); !errors.Is(err, context.Canceled) {
+			t.Errorf("a cancelled caller got %v", err)
+		}
+
+		for i := range 50 {
+			ws.start(t.Context(), planName(i), time.Now())
+		}
+		time.Sleep(10 * time.Millisecond) // they are being looked at
+		ws.w.Close()
+		for range 50 {
+			if r := ws.next(); !errors.Is(r.err, ErrClosed) {
+				t.Fatalf("after Close a wait ended with %v and %v, want ErrClosed", r.verdict, r.err)
+			}
+		}
+		if _, err := ws.w.Wait(t.Context(), event.Plan{PlanID: "p"}, time.Now()); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v, want ErrClosed", err)
+		}
+		if ws.w.Len() != 0 {
+			t.Errorf("%d wait after Close", ws.w.Len())
+		}
+	})
+}
+
+func TestFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ws := newWaits(t, newFake(0), func(o *WaiterOptions) { o.MaxWaiting = 2 })
+		defer ws.w.Close()
+		ws.start(t.Context(), "a", time.Now())
+		ws.start(t.Context(), "b", time.Now())
+		synctest.Wait()
+		if _, err := ws.w.Wait(t.Context(), event.Plan{PlanID: "c"}, time.Now()); !errors.Is(err, ErrFull) {
+			t.Errorf("the third of two: %v, want ErrFull", err)
+		}
+		ws.next()
+		ws.next()
+		ws.empty()
+	})
+}
+
+func TestPanicOfTheLooker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(0)
+		fake.panics = true
+		ws := newWaits(t, fake, nil)
+		defer ws.w.Close()
+		ws.start(t.Context(), "p", time.Now())
+		if r := ws.next(); r.verdict.Reason != event.RedisError || r.verdict.Err == nil {
+			t.Errorf("ended with %v, %v, want redis_error", r.verdict.Reason, r.verdict.Err)
+		}
+		ws.empty()
+	})
+}
+
+// Thousands that wait share batches, are looked at once per interval, and never by more than MaxWorkers.
+func TestSweepIsBounded(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		announced bool
+		most      int // looks at one plan: one at once, one per interval, one at the deadline
+	}{
+		{"polling", false, 1 + 19 + 1},
+		{"announced", true, 1 + 1 + 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const plans = 5000
+				fake := newFake(time.Millisecond)
+				ws := newWaits(t, fake, func(o *WaiterOptions) { o.WatchFor = -1 })
+				defer ws.w.Close()
+				ws.w.Reset(test.announced)
+				start := time.Now()
+				for i := range plans {
+					ws.start(t.Context(), planName(i), start)
+				}
+				time.Sleep(50 * time.Millisecond)
+				fake.setMostBusy(0) // the sweep has to find its workers by itself
+				for range plans {
+					if r := ws.next(); r.verdict.Reason != event.Timeout || r.verdict.Waited > 2010*time.Millisecond {
+						t.Fatalf("%s ended with %v after %v", r.planID, r.verdict.Reason, r.verdict.Waited)
+					}
+				}
+				synctest.Wait()
+				ws.empty()
+				for id, looks := range fake.lookedAt {
+					if len(looks) > test.most {
+						t.Fatalf("%s was looked at %d times, want at most %d", id, len(looks), test.most)
+					}
+					for i := 1; i < len(looks)-1; i++ {
+						if gap := looks[i].Sub(looks[i-1]); gap < testRules.Poll {
+							t.Fatalf("%s was looked at twice within %v", id, gap)
+						}
+					}
+				}
+				if fake.mostBusy != 4 {
+					t.Errorf("%d batches were under way at once, want 4 at the most and 4 used", fake.mostBusy)
+				}
+				if most := (test.most + 1) * plans / 100; len(fake.batches) > most {
+					t.Errorf("%d batches, want at most %d", len(fake.batches), most)
+				}
+			})
+		})
+	}
+}
+
+// A flood of announcements that keeps all workers busy does not hold up a deadline.
+func TestFloodDoesNotStarveTheSweep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(10 * time.Millisecond)
+		ws := newWaits(t, fake, func(o *WaiterOptions) { o.MaxWorkers = 1 })
+		defer ws.w.Close()
+		ws.w.Reset(true)
+		ws.start(t.Context(), "quiet", time.Now().Add(-time.Second))
+		for i := range 1000 { // far more than a worker can look at in the meantime
+			ws.start(t.Context(), planName(i), time.Now())
+		}
+		flood := time.NewTicker(time.Millisecond)
+		defer flood.Stop()
+		for start := time.Now(); time.Since(start) < 1500*time.Millisecond; <-flood.C {
+			for i := range 1000 {
+				ws.w.Notify(planName(i))
+			}
+		}
+		if r := ws.next(); r.planID != "quiet" || r.verdict.Waited > 2050*time.Millisecond {
+			t.Errorf("%s ended after %v, want quiet soon after its 2s", r.planID, r.verdict.Waited)
+		}
+		for range 1000 {
+			ws.next()
+		}
+	})
+}
+
+func TestNewWaiterRefuses(t *testing.T) {
+	for name, opts := range map[string]WaiterOptions{
+		"no wait":          {Rules: event.Rules{Poll: 1}},
+		"no poll":          {Rules: event.Rules{MaxWait: 1}},
+		"negative workers": {Rules: testRules, MaxWorkers: -1},
+	} {
+		if w, err := NewWaiter(newFake(0), opts); err == nil {
+			w.Close()
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
