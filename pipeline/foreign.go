@@ -1,0 +1,71 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Foreign reports whether a plan stream belongs to somebody else, and by what that is seen: it is no stream,
+// it has a group that is not among ourGroups, GateGroup is read by another consumer than our stand-in, or one
+// of its oldest or newest hundred entries was not written by Planner. Writing to such a stream could make
+// execution services act.
+//
+// A stream that is absent or empty and has no such group is ours to use. The answer holds for the moment: a
+// service that starts later is not foreseen.
+func Foreign(ctx context.Context, client redis.UniversalClient, stream string, ourGroups []string) (foreign bool, reason string, err error) {
+	kind, err := client.Type(ctx, stream).Result()
+	switch {
+	case err != nil:
+		return false, "", fmt.Errorf("look at %s: %w", stream, err)
+	case kind == "none":
+		return false, "", nil
+	case kind != "stream":
+		return true, fmt.Sprintf("%s is a %s", stream, kind), nil
+	}
+	if reason, err = foreignGroup(ctx, client, stream, ourGroups); reason != "" || err != nil {
+		return reason != "", reason, err
+	}
+	const sample = 100
+	oldest, err := client.XRangeN(ctx, stream, "-", "+", sample).Result()
+	if err != nil {
+		return false, "", fmt.Errorf("read %s: %w", stream, err)
+	}
+	newest, err := client.XRevRangeN(ctx, stream, "+", "-", sample).Result()
+	if err != nil {
+		return false, "", fmt.Errorf("read %s: %w", stream, err)
+	}
+	for _, message := range append(newest, oldest...) {
+		if message.Values["source"] != Source {
+			return true, fmt.Sprintf("entry %s of %s was not written by a stand-in", message.ID, stream), nil
+		}
+	}
+	return false, "", nil
+}
+
+func foreignGroup(ctx context.Context, client redis.UniversalClient, stream string, ourGroups []string) (reason string, err error) {
+	groups, err := client.XInfoGroups(ctx, stream).Result()
+	if err != nil {
+		return "", fmt.Errorf("list the groups of %s: %w", stream, err)
+	}
+	for _, group := range groups {
+		if !slices.Contains(ourGroups, group.Name) {
+			return fmt.Sprintf("%s has a group %q", stream, group.Name), nil
+		}
+		if group.Name != GateGroup { // production has a group of this name too
+			continue
+		}
+		consumers, err := client.XInfoConsumers(ctx, stream, group.Name).Result()
+		if err != nil {
+			return "", fmt.Errorf("list the consumers of group %s: %w", group.Name, err)
+		}
+		for _, consumer := range consumers {
+			if consumer.Name != Consumer {
+				return fmt.Sprintf("group %q of %s is read by %q", group.Name, stream, consumer.Name), nil
+			}
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,20 @@
+package pipeline
+
+// The names of the wire contract, for settings that are left empty.
+const (
+	PlanStream     = "quantum:stream:apply.plan"
+	DecisionStream = "quantum:stream:harvest.heat.decision"
+	LookupPrefix   = "quantum:harvest:heat:by_plan:"
+	GateGroup      = "heat_gate"
+	BridgeGroup    = "heat_bridge"
+)
+
+// Source is the value of the field source in every plan that Planner writes, and Consumer the name under which
+// the stand-ins read. By them Foreign tells our entries and groups from those of production.
+const (
+	Source   = "stand_in"
+	Consumer = "stand_in"
+)
+
+// defaultMaxLen is the length to which the streams are trimmed, approximately.
+const defaultMaxLen = 10_000
