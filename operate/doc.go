@@ -1,0 +1,63 @@
+// Package operate is what an operator does by hand to a running system: look at the groups and say what is stuck, look
+// at dead letters and send them back or throw them away, move a group, remove a consumer. It is apart from the command
+// line, and returns what it found as values that can be written as JSON.
+//
+// What is guaranteed:
+//
+//   - Nothing changes unless execute is true; the same call without it returns the plan.
+//   - What changes several keys, or depends on what it has just seen, is one script: an acknowledgement, a claim or a
+//     second operator in between cannot make it lie.
+//   - The plan stream is never written to. Groups on it are moved, which only concerns ourselves.
+//   - What Redis does not know is null, never 0.
+//
+// All text that comes from entries may hold anything; whoever prints it escapes it.
+package operate
+
+import (
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Group is one consumer group of the observer.
+type Group struct {
+	Name string
+	// Expected is false for a group that the configuration switches off: it is shown where it exists and never stuck.
+	Expected bool
+}
+
+// Setup is what the workers run with.
+type Setup struct {
+	Plans         []string // streams of plans
+	Groups        []Group
+	DeadStream    string
+	RedriveStream string
+	KeyPrefix     string
+	// CursorKey names the key of a group's cursor on a stream.
+	CursorKey func(stream, group string) string
+
+	MaxWait   time.Duration // longest late wait
+	MinIdle   time.Duration // idle time after which pending entries are claimed
+	DedupeTTL time.Duration // how long it is remembered that an entry was answered
+}
+
+// Operator works on the Redis of a setup. It is safe for concurrent use. The client stays the caller's; its retries must
+// be off, or a lost reply shows as something that was not there.
+type Operator struct {
+	client redis.UniversalClient
+	Setup
+}
+
+// New makes an Operator. It does not connect.
+func New(client redis.UniversalClient, s Setup) *Operator { return &Operator{client: client, Setup: s} }
+
+func (o *Operator) totals() string { return o.KeyPrefix + "totals" }
+
+func (o *Operator) knows(group string) bool {
+	for _, g := range o.Groups {
+		if g.Name == group {
+			return true
+		}
+	}
+	return false
+}
