@@ -1,0 +1,8 @@
+// Package app puts a running observer together: it makes the clients, the lookup, the waiter, the two handlers with
+// their middleware and transport, the metrics and the health endpoints, starts them, notices when one of them dies, and
+// takes them down in the reverse order.
+//
+//	err := app.Run(ctx, cfg, app.Options{Logger: log})
+//
+// returns nil after a drain and an error whenever something ended that should not have.
+package app

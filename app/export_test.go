@@ -1,0 +1,18 @@
+package app
+
+import "fmt"
+
+// WithEnd adds to the options what ends the subscription of a handler behind the application's back, as a defect of the
+// transport would: nothing that Redis answers does.
+func WithEnd(opts Options, handler string) (Options, func() error) {
+	var p *processor
+	opts.built = func(built *processor) { p = built }
+	return opts, func() error {
+		for _, h := range p.running() {
+			if h.name == handler {
+				return h.subscriber.Close()
+			}
+		}
+		return fmt.Errorf("there is no handler %s", handler)
+	}
+}

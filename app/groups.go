@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"heatobserver/stream"
+)
+
+// groupCollector reads the state of the consumer groups from Redis when metrics are scraped, at most once a second. What
+// Redis does not know is absent, never 0.
+type groupCollector struct {
+	client redis.UniversalClient
+	groups []streamGroup
+
+	mu     sync.Mutex
+	read   time.Time
+	states []stream.GroupState
+
+	up, lag, pending, oldest, behind, consumers *prometheus.Desc
+}
+
+// streamGroup names one group of one stream.
+type streamGroup struct{ stream, group string }
+
+func newGroupCollector(client redis.UniversalClient, groups []streamGroup) *groupCollector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+	}
+	return &groupCollector{
+		client: client,
+		groups: groups,
+		up:     desc("redis_up", "1 when Redis answered the last scrape."),
+		lag:    desc("lag_entries", "Entries of the stream that the group was not yet given; absent when Redis does not know.", "stream", "group"),
+		pending: desc("pending_entries", "Entries that the group was given and has not acknowledged, over all workers; "+
+			"waiting plans are among them.", "stream", "group"),
+		oldest:    desc("oldest_pending_seconds", "Age of the oldest pending entry, since it was published.", "stream", "group"),
+		behind:    desc("behind_seconds", "Age of the oldest entry that the group was not yet given, since it was published.", "stream", "group"),
+		consumers: desc("consumers", "Consumers of the group.", "stream", "group"),
+	}
+}
+
+// Describe is part of prometheus.Collector.
+func (c *groupCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.up, c.lag, c.pending, c.oldest, c.behind, c.consumers} {
+		ch <- d
+	}
+}
+
+// Collect is part of prometheus.Collector.
+func (c *groupCollector) Collect(ch chan<- prometheus.Metric) {
+	states := c.inspect()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(c.up, boolean(states != nil))
+	for _, s := range states {
+		if !s.Exists {
+			continue
+		}
+		if s.Lag != stream.UnknownLag {
+			gauge(c.lag, float64(s.Lag), s.Stream, s.Group)
+		}
+		gauge(c.pending, float64(s.Pending), s.Stream, s.Group)
+		gauge(c.oldest, s.OldestPending.Seconds(), s.Stream, s.Group)
+		gauge(c.behind, s.Behind.Seconds(), s.Stream, s.Group)
+		gauge(c.consumers, float64(len(s.Consumers)), s.Stream, s.Group)
+	}
+}
+
+// inspect returns nil while Redis does not answer.
+func (c *groupCollector) inspect() []stream.GroupState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.read) < time.Second {
+		return c.states
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	c.read, c.states = time.Now(), nil
+	states := make([]stream.GroupState, 0, len(c.groups))
+	for _, g := range c.groups {
+		state, err := stream.Inspect(ctx, c.client, g.stream, g.group)
+		if err != nil {
+			return nil
+		}
+		states = append(states, state)
+	}
+	c.states = states
+	return states
+}
