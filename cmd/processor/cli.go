@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"heatobserver/config"
+)
+
+// cli is the command line. Each subcommand is a struct with a method
+//
+//	Run(ctx context.Context, sys *system) error
+//
+// and embeds *settings when it takes the settings as flags.
+type cli struct {
+	Run        runCommand        `cmd:"" help:"Observe plans until told to stop."`
+	Demo       demoCommand       `cmd:"" help:"Show the whole pipeline at work; needs nothing else."`
+	Standin    standinCommand    `cmd:"" help:"Run a stand-in for one of the services around the observer."`
+	Status     statusCommand     `cmd:"" help:"Say how the groups are, and what is stuck."`
+	Deadletter deadletterCommand `cmd:"" help:"List, show, redrive and purge entries that were given up."`
+	Group      groupCommand      `cmd:"" help:"Show and move consumer groups."`
+
+	Config  configCommand  `cmd:"" help:"Show every setting, its value and where it came from."`
+	Version versionCommand `cmd:"" help:"Show the version."`
+
+	ShowVersion versionFlag `name:"version" short:"V" help:"Show the version and exit."`
+}
+
+// newCLI makes the command line; every subcommand that embeds settings gets its own.
+func newCLI() *cli {
+	return &cli{
+		Run:  runCommand{settings: newSettings()},
+		Demo: demoCommand{settings: newSettings()},
+		Standin: standinCommand{
+			Planner: standinPlanner{settings: newSettings()},
+			Gate:    standinGate{settings: newSettings()},
+			Bridge:  standinBridge{settings: newSettings()},
+		},
+		Status:     statusCommand{operated: operated{settings: newSettings()}},
+		Deadletter: newDeadletterCommand(),
+		Group:      newGroupCommand(),
+		Config:     configCommand{settings: newSettings()},
+	}
+}
+
+const description = `Observes whether the heat decision of a plan was there when the plan was published, and whether it came in time.
+
+Settings come from an env file, then the environment, then flags; the later wins. P28_LATE_OBS_POLL_MS is --late-obs-poll-ms.
+
+Exit codes: 0 done, 1 failed, 2 could not be carried out (wrong usage too), 78 configuration (a wrong value, or a flag that looks like a setting and is none).`
+
+// execute parses the command line and runs the subcommand.
+func execute(ctx context.Context, args []string, sys *system) error {
+	root := newCLI()
+	exited := false // --help and --version have done their work
+	parser, err := kong.New(root,
+		kong.Name("processor"),
+		kong.Description(description),
+		kong.Writers(sys.stdout, sys.stderr),
+		kong.Exit(func(int) { exited = true }),
+		kong.ConfigureHelp(kong.HelpOptions{NoExpandSubcommands: true, WrapUpperBound: 110}),
+		kong.WithHyphenPrefixedParameters(true), // or "-24h" would be taken for a flag
+		kong.TypeMapper(reflect.TypeFor[switchText](), switchMapper{}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(sys),
+	)
+	if err != nil {
+		return fmt.Errorf("build the command line: %w", err)
+	}
+	command, err := parser.Parse(hyphenPosition(args))
+	switch {
+	case exited:
+		return nil
+	case err != nil:
+		return usageError(err)
+	}
+	return command.Run()
+}
+
+var unknownFlag = regexp.MustCompile(`^unknown flag --([^\s,=]+)`)
+
+// usageError gives a command line that cannot be parsed its exit code. A flag that looks like a setting is a
+// mistake in the configuration, as the same name in the environment would be.
+func usageError(err error) error {
+	var parse *kong.ParseError
+	if !errors.As(err, &parse) {
+		return err
+	}
+	if match := unknownFlag.FindStringSubmatch(err.Error()); match != nil {
+		if near := config.Nearest(match[1], settingFlags()); near != "" {
+			return withCode(config.ExitConfig, fmt.Errorf("--%s is no setting; did you mean --%s?", match[1], near))
+		}
+	}
+	command := strings.TrimSpace("processor " + parse.Context.Command())
+	return withCode(config.ExitNotCarriedOut, fmt.Errorf("%w\nsee %s --help", err, command))
+}

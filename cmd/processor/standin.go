@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"heatobserver/app"
+	"heatobserver/config"
+	"heatobserver/pipeline"
+)
+
+// standinCommand runs one of the services around the observer, for a local pipeline.
+type standinCommand struct {
+	Planner standinPlanner `cmd:"" help:"Write plans as the apply layer does."`
+	Gate    standinGate    `cmd:"" help:"Decide the heat of plans as the heat gate does."`
+	Bridge  standinBridge  `cmd:"" help:"Write decisions into hashes as the heat bridge does."`
+}
+
+// Help is the end of `processor standin --help`.
+func (standinCommand) Help() string {
+	return `Stand-ins for a local pipeline, never for production. Redis and the names of streams come from the settings, as for run.
+
+Examples:
+  processor standin planner --rate 100
+  processor standin gate --delay 100ms-170ms,slow=2%:3s,never=1%
+  processor standin bridge`
+}
+
+type standinPlanner struct {
+	*settings
+	Rate    float64 `default:"50" help:"Plans per second."`
+	Seed    uint64  `default:"1" help:"Same seed, same plans."`
+	First   uint64  `help:"Number of the first plan."`
+	YesLive bool    `help:"Write plans even to a stream that others use as well."`
+}
+
+type standinGate struct {
+	*settings
+	Seed  uint64         `default:"1" help:"Same seed, same delays."`
+	Delay pipeline.Delay `default:"production" help:"Time from a plan to its decision: a preset or like 100ms-170ms,slow=2%%:3s,never=1%%."`
+}
+
+type standinBridge struct {
+	*settings
+}
+
+// usualPrefix gives the stand-ins the prefix that production uses, where none is given.
+func usualPrefix(sys *system) *system {
+	usual := *sys
+	usual.environ = slices.Concat([]string{"P28_HEAT_LOOKUP_PREFIX=" + pipeline.LookupPrefix}, sys.environ)
+	return &usual
+}
+
+// Run writes plans until it is told to stop.
+func (c *standinPlanner) Run(ctx context.Context, sys *system) (err error) {
+	cfg, log, err := c.start(ctx, usualPrefix(sys))
+	if err != nil {
+		return err
+	}
+	client, err := app.NewClient(cfg)
+	if err != nil {
+		return withConfigCode(err)
+	}
+	defer func() { err = closing(err, client.Close()) }()
+	if !c.YesLive {
+		foreign, why, err := pipeline.Foreign(ctx, client, cfg.Streams.Plan, []string{cfg.Groups.Early, cfg.Groups.Late, pipeline.GateGroup})
+		switch {
+		case err != nil:
+			return withCode(config.ExitNotCarriedOut, err)
+		case foreign:
+			return withCode(config.ExitNotCarriedOut,
+				fmt.Errorf("%s: services that act on plans may read it. Use another Redis, or --yes-live if you are sure", why))
+		}
+	}
+	planner, err := pipeline.NewPlanner(client, pipeline.PlannerConfig{
+		Stream: cfg.Streams.Plan, Rate: c.Rate, Seed: c.Seed, First: c.First,
+	}, log)
+	if err != nil {
+		return withCode(config.ExitNotCarriedOut, err)
+	}
+	return planner.Run(ctx)
+}
+
+// Run decides until it is told to stop.
+func (c *standinGate) Run(ctx context.Context, sys *system) (err error) {
+	cfg, log, err := c.start(ctx, usualPrefix(sys))
+	if err != nil {
+		return err
+	}
+	client, err := app.NewClient(cfg)
+	if err != nil {
+		return withConfigCode(err)
+	}
+	defer func() { err = closing(err, client.Close()) }()
+	gate, err := pipeline.NewGate(client, pipeline.GateConfig{
+		Plans: cfg.Streams.Plan, Decisions: cfg.Streams.Decision, Delay: c.Delay, Seed: c.Seed,
+	}, log)
+	if err != nil {
+		return withCode(config.ExitNotCarriedOut, err)
+	}
+	return gate.Run(ctx)
+}
+
+// Run writes hashes until it is told to stop.
+func (c *standinBridge) Run(ctx context.Context, sys *system) (err error) {
+	cfg, log, err := c.start(ctx, usualPrefix(sys))
+	if err != nil {
+		return err
+	}
+	client, err := app.NewClient(cfg)
+	if err != nil {
+		return withConfigCode(err)
+	}
+	defer func() { err = closing(err, client.Close()) }()
+	return pipeline.NewBridge(client, pipeline.BridgeConfig{Decisions: cfg.Streams.Decision, Prefix: cfg.HeatLookupPrefix}, log).Run(ctx)
+}
+
+// closing adds the error of a Close to that of the work.
+func closing(err, closeErr error) error {
+	if err == nil && closeErr != nil {
+		return fmt.Errorf("close the connection to Redis: %w", closeErr)
+	}
+	return err
+}
