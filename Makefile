@@ -1,0 +1,69 @@
+# Everything that is done with the project by hand or in CI. `make` alone lists it.
+
+SHELL       := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+
+GOLANGCI_VERSION := 2.15.0
+FUZZTIME ?= 10s
+ARGS     ?=
+
+# Build cgo's parts of -race once and let every target use them: all test targets share these flags.
+TEST := CI=true go test -race
+
+.DEFAULT_GOAL := help
+.PHONY: help test test-long acceptance fuzz cover lint format check tools build run demo clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: tools ## Unit, contract and short conformance tests, on a real redis-server (under five minutes)
+	$(TEST) -short -timeout 5m ./...
+
+test-long: tools ## All tests in full length: the whole conformance suite and the long runs
+	$(TEST) -timeout 15m ./...
+	# Watermill's own reconnect test has a data race, so it runs once more without the race detector.
+	CI=true go test -timeout 10m -run '^TestPubSub$$' ./stream/
+
+acceptance: tools ## 20,000 plans through a real Redis, every observation accounted for
+	HEAT_FULL=1 $(TEST) -count=1 -v -timeout 30m -run '^TestAcceptance' ./app/
+
+fuzz: ## Every fuzz target for FUZZTIME (10s)
+	.ci/fuzz $(FUZZTIME)
+
+cover: tools ## Statement coverage of the short tests, by package and in total
+	CI=true go test -short -timeout 5m -coverprofile=coverage.out ./...
+	go tool cover -func=coverage.out | tail -1
+
+# The linter is built once as a Go module: a copy of the right version in GOPATH/bin is taken as it is.
+LINTER = $(shell for f in bin/golangci-lint "$$(go env GOPATH)/bin/golangci-lint"; do \
+	if "$$f" version 2>/dev/null | grep -qF ' $(GOLANGCI_VERSION) '; then echo "$$f"; exit; fi; done)
+
+lint: ## golangci-lint: code style and the order of dependencies
+	@linter="$(LINTER)"; \
+	if [ -z "$$linter" ]; then \
+		echo "building golangci-lint $(GOLANGCI_VERSION) into bin/ (some minutes, once)"; \
+		GOBIN="$(CURDIR)/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_VERSION); \
+		linter=bin/golangci-lint; \
+	fi; \
+	"$$linter" run ./...
+
+format: ## Format all Go files
+	gofmt -w .
+
+check: ## Formatting, go.mod and the container files
+	.ci/check
+
+tools: ## Install what the tests need beside Go: redis-server, a C compiler
+	@.ci/install
+
+build: ## The static binary bin/processor
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/processor ./cmd/processor
+
+run: ## Run the processor on a real Redis; settings in ARGS or in the environment
+	go run ./cmd/processor run $(ARGS)
+
+demo: ## See it work, with nothing but Go: in-process Redis, stand-ins, processor
+	go run ./cmd/processor demo $(ARGS)
+
+clean: ## Remove what was built and measured
+	rm -rf bin coverage.out
