@@ -198,7 +198,8 @@ func (o *observer) health(path string) (h health, err error) {
 		return h, err
 	}
 	h.status = status
-	return h, json.Unmarshal([]byte(body), &h)
+	err = json.Unmarshal([]byte(body), &h)
+	return h, err
 }
 
 // awaitReady waits until /readyz says so.

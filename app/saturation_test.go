@@ -45,9 +45,9 @@ func TestSaturationSkip(t *testing.T) {
 		eventually(t, "waiting plans", func() error { return same("wait", want, int(o.metrics()["heat_observer_waiting_plans"])) })
 	}
 	// The plans of one read come to the handler in any order, so those that are to be the first come alone.
-	first := flood(t, rdb, "a", limit)
+	plans := flood(t, rdb, "a", limit)
 	waiting(limit)
-	plans := append(first, flood(t, rdb, "b", total-limit)...)
+	plans = append(plans, flood(t, rdb, "b", total-limit)...)
 	dropped(total - limit)
 	assert.Contains(t, o.logs.String(), "P28_LATE_OBS_MAX_INFLIGHT", "the log says what to do")
 

@@ -3,7 +3,6 @@ package app_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -108,7 +107,7 @@ func TestConfigErrors(t *testing.T) {
 		require.NoError(t, err)
 		defer func() { require.NoError(t, taken.Close()) }()
 		cfg := load(t, srv, settings{"P28_HTTP_ADDR": taken.Addr().String()})
-		err = app.Run(t.Context(), cfg, app.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		err = app.Run(t.Context(), cfg, app.Options{Logger: slog.New(slog.DiscardHandler)})
 		var wrong *app.ConfigError
 		require.ErrorAs(t, err, &wrong)
 		assert.ErrorContains(t, err, "P28_HTTP_ADDR")
@@ -116,7 +115,7 @@ func TestConfigErrors(t *testing.T) {
 	})
 	t.Run("an address of another machine", func(t *testing.T) {
 		cfg := load(t, srv, settings{"P28_HTTP_ADDR": "192.0.2.1:8043"})
-		err := app.Run(t.Context(), cfg, app.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		err := app.Run(t.Context(), cfg, app.Options{Logger: slog.New(slog.DiscardHandler)})
 		var wrong *app.ConfigError
 		require.ErrorAs(t, err, &wrong)
 		assert.ErrorContains(t, err, "P28_HTTP_ADDR")

@@ -24,29 +24,26 @@ const (
 func (s *subscription) claim(ctx context.Context) {
 	probe := time.NewTicker(min(probeEvery, s.cfg.MinIdle))
 	defer probe.Stop()
-	swept, sweepAfter := time.Now(), sweepEvery
+	swept := time.Now()
 	for {
-		pass := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.claimNow:
-			pass = true
 		case <-probe.C:
 			died, consumers, err := s.probe(ctx)
 			if err != nil {
 				continue // the reader says what is wrong
 			}
-			sweepAfter = sweepEvery * time.Duration(max(1, consumers))
-			pass = died || time.Since(swept) > sweepAfter
-		}
-		if !pass {
-			continue
+			sweepAfter := sweepEvery * time.Duration(max(1, consumers))
+			if !died && time.Since(swept) <= sweepAfter {
+				continue
+			}
 		}
 		swept = time.Now()
 		if err := s.claimPass(ctx); err != nil && ctx.Err() == nil && !IsNoGroup(err) {
 			s.cfg.Events.Failed("claim")
-			s.log.Debug("claiming failed; trying again", "err", err)
+			s.log.DebugContext(ctx, "claiming failed; trying again", "err", err)
 		}
 	}
 }
@@ -77,7 +74,7 @@ func (s *subscription) probe(ctx context.Context) (died bool, number int, err er
 				return died, len(consumers), fmt.Errorf("remove consumer %s: %w", c.Name, err)
 			}
 			if n > 0 {
-				s.log.Info("removed a consumer that is long gone", "removed", c.Name, "idle", c.Idle)
+				s.log.InfoContext(ctx, "removed a consumer that is long gone", "removed", c.Name, "idle", c.Idle)
 			}
 		}
 	}
@@ -272,7 +269,7 @@ func (s *subscription) nudges(ctx context.Context) {
 	listener := s.client.Subscribe(ctx, s.nudgeChannel())
 	defer func() {
 		if err := listener.Close(); err != nil {
-			s.log.Debug("closing the nudge channel failed", "err", err)
+			s.log.DebugContext(ctx, "closing the nudge channel failed", "err", err)
 		}
 	}()
 	messages := listener.Channel(redis.WithChannelSize(8))

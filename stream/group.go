@@ -34,7 +34,7 @@ func (s *subscription) heal(ctx context.Context) error {
 	s.grouped = false
 	s.mu.Unlock()
 	if known {
-		s.log.Warn("the consumer group has vanished; building it again from its cursor")
+		s.log.WarnContext(ctx, "the consumer group has vanished; building it again from its cursor")
 	}
 	return s.ensureGroup(ctx)
 }
@@ -58,7 +58,7 @@ func (s *subscription) ensureGroup(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	if !existed {
-		s.log.Info("created consumer group", "start", start.String(), "from", from)
+		s.log.InfoContext(ctx, "created consumer group", "start", start.String(), "from", from)
 	}
 	if healed {
 		s.cfg.Events.Healed(s.stream, s.cfg.Group)
@@ -126,7 +126,7 @@ func (s *subscription) cursor(ctx context.Context) (id entry.ID, known bool, err
 		if id, err = entry.ParseID(text); err == nil {
 			return id, true, nil
 		}
-		s.log.Warn("the cursor is no entry ID; passing over it", "key", s.cursorKey(), "err", err)
+		s.log.WarnContext(ctx, "the cursor is no entry ID; passing over it", "key", s.cursorKey(), "err", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,7 +171,7 @@ func (s *subscription) refresh(ctx context.Context) {
 	if _, err := s.touch(ctx, ids, 0); err != nil {
 		// Tried again at the next tick. Should others claim them first, the fence keeps us from answering.
 		s.cfg.Events.Failed("refresh")
-		s.log.Debug("idle times were not refreshed", "err", err)
+		s.log.DebugContext(ctx, "idle times were not refreshed", "err", err)
 		return
 	}
 	s.mu.Lock()
@@ -194,13 +194,13 @@ func (s *subscription) tend(ctx context.Context) {
 	}
 	if err != nil {
 		s.cfg.Events.Failed("tend")
-		s.log.Debug("the group was not tended", "err", err)
+		s.log.DebugContext(ctx, "the group was not tended", "err", err)
 		return
 	}
 	text, _ := result[0].(string)
 	low, err := entry.ParseID(text)
 	if err != nil {
-		s.log.Warn("the low-water mark is no entry ID", "err", err)
+		s.log.WarnContext(ctx, "the low-water mark is no entry ID", "err", err)
 		return
 	}
 	s.mu.Lock()
@@ -214,5 +214,5 @@ func (s *subscription) tend(ctx context.Context) {
 // lost tells of entries that retention took.
 func (s *subscription) lost(n int64, when string) {
 	s.cfg.Events.Lost(s.stream, s.cfg.Group, n)
-	s.log.Error("entries were trimmed away "+when+"; raise the producers' MAXLEN or add workers", "entries", n)
+	s.log.Error("entries were trimmed away; raise the producers' MAXLEN or add workers", "entries", n, "when", when)
 }

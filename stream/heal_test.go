@@ -39,11 +39,12 @@ func TestHeals(t *testing.T) {
 			return w.add(10)
 		}},
 		{name: "XGROUP DESTROY and the cursor gone", harm: func(w *world) []string {
-			w.admin.TxPipelined(w.ctx, func(p redis.Pipeliner) error {
+			_, err := w.admin.TxPipelined(w.ctx, func(p redis.Pipeliner) error {
 				p.Del(w.ctx, "own:cursor:g:in")
 				p.XGroupDestroy(w.ctx, testStream, testGroup)
 				return nil
 			})
+			require.NoError(w.t, err)
 			return w.add(10)
 		}},
 	} {

@@ -15,6 +15,9 @@ const restartVar = "STREAM_TEST_RESTART_URL"
 func TestMain(m *testing.M) {
 	if url := os.Getenv(restartVar); url != "" {
 		r, err := http.Post(url, "", nil)
+		if err == nil {
+			err = r.Body.Close()
+		}
 		if err != nil || r.StatusCode != http.StatusOK {
 			fmt.Fprintln(os.Stderr, "restart failed:", err)
 			os.Exit(1)

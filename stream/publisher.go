@@ -72,10 +72,10 @@ func (c PublisherConfig) validate() error {
 		errs = append(errs, fmt.Errorf("DedupeTTL %v must be at least 1ms", c.DedupeTTL))
 	}
 	if c.Lanes < 1 {
-		errs = append(errs, fmt.Errorf("Lanes %d must be positive", c.Lanes))
+		errs = append(errs, fmt.Errorf("%d lanes: must be positive", c.Lanes))
 	}
 	if c.Batch < 1 || c.Batch > 1024 {
-		errs = append(errs, fmt.Errorf("Batch %d must lie between 1 and 1024", c.Batch))
+		errs = append(errs, fmt.Errorf("a batch of %d: must lie between 1 and 1024", c.Batch))
 	}
 	return errors.Join(errs...)
 }

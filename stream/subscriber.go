@@ -107,7 +107,7 @@ func (c SubscriberConfig) validate() error {
 	check(c.Consumer != "", "a consumer name is required")
 	check(c.MaxInFlight > 0, "MaxInFlight %d must be positive", c.MaxInFlight)
 	check(c.Batch > 0 && c.Batch <= idsPerScript, "Batch %d must lie between 1 and %d", c.Batch, idsPerScript)
-	check(c.Block >= time.Millisecond, "Block %v must be at least 1ms: 0 would block for ever", c.Block)
+	check(c.Block >= time.Millisecond, "a block of %v must be at least 1ms: 0 would block for ever", c.Block)
 	check(c.MinIdle >= 100*time.Millisecond, "MinIdle %v must be at least 100ms", c.MinIdle)
 	check(c.MaxNackPause > 0, "MaxNackPause %v must be positive", c.MaxNackPause)
 	check(c.CloseTimeout > 0, "CloseTimeout %v must be positive", c.CloseTimeout)
@@ -161,7 +161,7 @@ func checkTimeout(client redis.UniversalClient, block time.Duration) error {
 		return nil
 	}
 	if limit := c.Options().ReadTimeout; limit > 0 && limit <= block {
-		return fmt.Errorf("Block %v must be shorter than the client's read timeout %v", block, limit)
+		return fmt.Errorf("a block of %v must be shorter than the client's read timeout %v", block, limit)
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func (s *subscription) run(ctx context.Context) {
 	select {
 	case <-s.idle:
 	case <-timeout.C:
-		s.log.Warn("messages were neither acked nor nacked in time; their entries are handed back",
+		s.log.WarnContext(ctx, "messages were neither acked nor nacked in time; their entries are handed back",
 			"timeout", s.cfg.CloseTimeout, "in_flight", s.state().InFlight)
 	}
 	close(s.abandon)

@@ -21,9 +21,8 @@ import (
 // recorder counts what Events are told.
 type recorder struct {
 	stream.NoEvents
-	mu      sync.Mutex
-	count   map[string]int64 // by the name of the event, and of its kind
-	batches int
+	mu    sync.Mutex
+	count map[string]int64 // by the name of the event, and of its kind
 }
 
 var _ stream.Events = (*recorder)(nil)

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"testing"
@@ -303,7 +304,7 @@ func TestTendCountsRight(t *testing.T) {
 			r, err := client.XReadGroup(s.ctx, &redis.XReadGroupArgs{
 				Group: "g", Consumer: "me", Streams: []string{"in", ">"}, Count: int64(n), Block: -1,
 			}).Result()
-			if err == redis.Nil {
+			if errors.Is(err, redis.Nil) {
 				return
 			}
 			require.NoError(rt, err)
