@@ -111,6 +111,9 @@ func (s *subscription) lastID(ctx context.Context) (last entry.ID, empty bool, e
 	if err != nil {
 		return entry.ID{}, false, fmt.Errorf("inspect stream %s: %w", s.stream, err)
 	}
+	if info.LastGeneratedID == "" { // what miniredis says of a stream that has never had an entry
+		return entry.ID{}, info.Length == 0, nil
+	}
 	last, err = entry.ParseID(info.LastGeneratedID)
 	return last, info.Length == 0, err
 }
