@@ -51,7 +51,7 @@ func newHandler(registry *prometheus.Registry, live, ready healthCheck, profiler
 	return mux
 }
 
-// healthHandler answers 200 {"ok":true} or 503 with what is wrong.
+// healthHandler answers 200 {"ok":true}, or 503 {"ok":false,"wrong":["…"]}.
 func healthHandler(check healthCheck) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
@@ -62,7 +62,10 @@ func healthHandler(check healthCheck) http.Handler {
 		if len(wrong) > 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"ok": len(wrong) == 0, "wrong": wrong}) // the caller has gone
+		_ = json.NewEncoder(w).Encode(struct { // the caller has gone
+			OK    bool     `json:"ok"`
+			Wrong []string `json:"wrong,omitempty"`
+		}{len(wrong) == 0, wrong})
 	})
 }
 
