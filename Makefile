@@ -11,10 +11,10 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long acceptance fuzz cover lint format check tools build run demo clean
+.PHONY: help test test-long acceptance chaos chaos-broken fuzz cover lint format check tools build run demo clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: tools ## Unit, contract and short conformance tests, on a real redis-server (under five minutes)
 	$(TEST) -short -timeout 5m ./...
@@ -26,6 +26,17 @@ test-long: tools ## All tests in full length: the whole conformance suite and th
 
 acceptance: tools ## 20,000 plans through a real Redis, every observation accounted for
 	HEAT_FULL=1 $(TEST) -count=1 -v -timeout 30m -run '^TestAcceptance' ./app/
+
+SEED     ?= $(shell date +%s)
+DURATION ?= 5m
+RATE     ?= 500
+
+chaos: tools ## Break everything under load and check the promise: SEED (printed), DURATION (5m), RATE (500 plans/s)
+	CI=true CHAOS_SEED=$(SEED) CHAOS_DURATION=$(DURATION) CHAOS_RATE=$(RATE) \
+		go test -count=1 -v -timeout 2h -run '^TestChaos$$' ./chaos/
+
+chaos-broken: tools ## The same without the fence and without the dedupe keys, which must report duplicates
+	CI=true go test -count=1 -v -timeout 5m -run '^TestBrokenFence$$' ./chaos/
 
 fuzz: ## Every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)

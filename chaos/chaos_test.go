@@ -28,7 +28,8 @@ func TestChaos(t *testing.T) {
 	mustDo(t, "read "+rateVar, err)
 	p := plan{seed: seed, duration: duration, rate: rate, pause: 300 * time.Millisecond, faults: faults, least: 2}
 	if duration > 2*time.Minute {
-		p.pause = 5 * time.Second // so that most plans live in healthy time
+		p.pause = 5 * time.Second // so that many plans live in healthy time
+		p.healthy = 0.1
 	}
 	if broken := os.Getenv(breakFence); broken != "" {
 		p.env = []string{breakFence + "=" + broken}

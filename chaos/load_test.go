@@ -53,9 +53,9 @@ type heat struct {
 // malformedShare is the share of plans without a symbol.
 const malformedShare = 0.01
 
-// write publishes until ctx ends.
+// write publishes until ctx ends. It goes on where it ended before.
 func (l *load) write(ctx context.Context) {
-	start := time.Now()
+	start, first := time.Now(), l.n
 	var again []uint64
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -68,11 +68,12 @@ func (l *load) write(ctx context.Context) {
 		const most = 400 // plans in one pipeline
 		batch := again[:min(len(again), most)]
 		again = again[len(batch):]
-		for due := uint64(time.Since(start).Seconds() * l.rate); l.n < due && len(batch) < most; l.n++ {
+		for due := first + uint64(time.Since(start).Seconds()*l.rate); l.n < due && len(batch) < most; l.n++ {
 			batch = append(batch, l.n)
 		}
 		if len(batch) > 0 {
-			again = append(again, l.publish(ctx, batch)...)
+			// Never given up halfway: what Redis took without our knowing would pass for a plan that nobody published.
+			again = append(again, l.publish(context.WithoutCancel(ctx), batch)...)
 		}
 	}
 }

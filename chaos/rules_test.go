@@ -45,11 +45,36 @@ func (r *run) judgeReasons(v *verdict) {
 		r.fleet.sum("commits_total{", `"unknown"`))
 }
 
+// judgeCalm: while nothing is harmed the counters rise by exactly what is written.
+func (r *run) judgeCalm(v *verdict) {
+	exact := v.rule("with no fault in sight metrics and Redis agree exactly")
+	before, after := r.calm[0], r.calm[1]
+	if after.at.IsZero() {
+		exact.fail("there was no such time")
+		return
+	}
+	observed, dead := after.observations-before.observations, after.deadLetter-before.deadLetter
+	exact.checked = int(observed + dead)
+	if n := after.plans - before.plans; exact.checked != len(points)*n {
+		exact.fail("%d plans have %d observations and %d dead letters, %d are due", n, observed, dead, len(points)*n)
+	}
+	if n := after.observed - before.observed; n != float64(observed) {
+		exact.fail("the workers counted %.0f observations, Redis got %d", n, observed)
+	}
+	if n := after.reasons - before.reasons; n != float64(observed) {
+		exact.fail("the workers counted %.0f reasons, Redis got %d observations", n, observed)
+	}
+	if n := after.dead - before.dead; n != float64(dead) {
+		exact.fail("the workers counted %.0f dead letters, Redis got %d", n, dead)
+	}
+	exact.note = fmt.Sprintf("%d plans, %d observations, %d dead letters", after.plans-before.plans, observed, dead)
+}
+
 // judgeWaits: no late wait was longer than allowed while Redis was healthy, and wait_ms tells the truth.
 func (r *run) judgeWaits(v *verdict) {
 	waits := v.rule("no wait longer than max wait plus one poll interval while Redis was healthy")
 	honest := v.rule("wait_ms and after_deadline are true")
-	longest, excused := time.Duration(0), 0
+	longest, excused, boundless := time.Duration(0), 0, 0
 	for _, o := range v.all {
 		from := o.source.Time()
 		extra := r.windows.excuse(from, o.id.Time())
@@ -71,6 +96,7 @@ func (r *run) judgeWaits(v *verdict) {
 			excused++
 		}
 		if extra == forever {
+			boundless++
 			continue
 		}
 		waits.checked++
@@ -80,6 +106,9 @@ func (r *run) judgeWaits(v *verdict) {
 		if o.wait > maxWait+poll+extra {
 			waits.fail("plan %s, entry %s, waited %v (reason %s), allowed are %v", o.plan, o.source, o.wait, o.reason, maxWait+poll+extra)
 		}
+	}
+	if least := int(r.plan.healthy * float64(waits.checked+boundless)); waits.checked < least {
+		v.invalid = append(v.invalid, fmt.Sprintf("only %d waits fell into a time without a fault or a stall, at least %d are asked for", waits.checked, least))
 	}
 	waits.note = fmt.Sprintf("the longest in healthy time was %v; %d plans waited across a fault; machine or Redis stalled for %v", longest,
 		excused, r.windows.stalled.Round(time.Millisecond))

@@ -22,6 +22,7 @@ type plan struct {
 	pause    time.Duration // the longest between two faults
 	faults   []fault
 	least    int      // how often each fault has to happen
+	healthy  float64  // share of the late observations that has to lie in times without faults
 	env      []string // of the workers, beside the settings
 }
 
@@ -48,6 +49,7 @@ type run struct {
 	losses   []loss
 	outages  []interval // in which Redis took no writes
 	usage    [2]usage   // before and after
+	calm     [2]tally   // before and after the load without faults
 }
 
 type interval struct{ from, to time.Time }
@@ -96,6 +98,9 @@ func execute(t *testing.T, p plan) *run {
 	stopWriting()
 	writer.Wait()
 	r.quiet()
+	if !t.Failed() {
+		r.unharmed(ctx)
+	}
 	return r
 }
 
@@ -155,6 +160,59 @@ func (r *run) quiet() {
 		p.scrape()
 	}
 	r.usage[1] = r.measure()
+}
+
+// tally is what the workers and Redis have counted, at rest.
+type tally struct {
+	at                       time.Time
+	plans                    int // that the load was told of
+	observed, reasons, dead  float64
+	observations, deadLetter int64
+}
+
+// unharmed has plans flow with no fault in sight, so that the counters can be held against what Redis holds.
+func (r *run) unharmed(ctx context.Context) {
+	r.t.Helper()
+	const span = 3 * time.Second
+	r.calm[0] = r.tallyAtRest()
+	writing, stop := context.WithTimeout(ctx, span)
+	defer stop()
+	r.load.write(writing)
+	r.quiet()
+	r.calm[1] = r.tallyAtRest()
+}
+
+// tallyAtRest waits for the workers to count what they have done: they do so when the answer of Redis is there.
+func (r *run) tallyAtRest() (n tally) {
+	r.t.Helper()
+	if !eventually(10*time.Second, func() bool {
+		last := n
+		n = r.tally()
+		last.at = n.at
+		return last == n
+	}) {
+		r.t.Error("the counters go on rising though nothing is left to do")
+	}
+	return n
+}
+
+func (r *run) tally() (n tally) {
+	r.t.Helper()
+	for _, p := range r.fleet.running() {
+		p.scrape()
+		n.observed += p.sum("p28_observed_total{")
+		n.reasons += p.sum("p28_heat_reason_total{")
+		n.dead += p.sum("dead_letters_total{")
+	}
+	ctx, cancel := deadline()
+	defer cancel()
+	var err error
+	n.observations, err = r.control.XLen(ctx, observedStream).Result()
+	mustDo(r.t, "count observations", err)
+	n.deadLetter, err = r.control.XLen(ctx, deadStream).Result()
+	mustDo(r.t, "count dead letters", err)
+	n.plans, n.at = len(r.load.acknowledged()), time.Now()
+	return n
 }
 
 func (r *run) primary() *redistest.Server { return r.servers[r.at] }

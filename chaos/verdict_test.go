@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -78,6 +79,7 @@ func (r *run) judge() *verdict {
 	r.judgeMalformed(v)
 	r.judgeReasons(v)
 	r.judgeWaits(v)
+	r.judgeCalm(v)
 	r.judgeEnd(v)
 	r.judgeRun(v)
 	return v
@@ -115,6 +117,9 @@ func (r *run) read(v *verdict) error {
 		return err
 	}
 	for name, text := range totals {
+		if strings.HasPrefix(name, "server:") { // which server has counted
+			continue
+		}
 		if v.totals[name], err = strconv.ParseInt(text, 10, 64); err != nil {
 			return err
 		}
@@ -177,15 +182,15 @@ func (r *run) judgePlans(v *verdict) {
 			case len(n) == 1:
 			case v.standing[plan]:
 				kept.fail("plan %s, entry %s, is in the stream, acknowledged and not observed at %s", plan, id, point)
+			case mayBeLost: // also when what came after it was trimmed later
+				v.lost[plan] = id
 			case trimmed:
 				v.missing[groups[i]]++
-			case mayBeLost:
-				v.lost[plan] = id
 			default:
 				forgot.fail("plan %s, entry %s, is neither in the stream nor observed at %s, and Redis lost nothing then", plan, id, point)
 			}
 		}
-		if !v.standing[plan] && !trimmed {
+		if !v.standing[plan] && (mayBeLost || !trimmed) {
 			forgot.checked++
 		}
 	}
