@@ -47,6 +47,7 @@ func redisOptions(cfg config.Redis, blocks time.Duration) (*redis.Options, error
 		Password:                 server.Password,
 		TLSConfig:                tlsConfig,
 		ClientName:               "heat-observer",
+		DisableIdentity:          true, // CLIENT SETINFO: unknown to Redis 7.0, so that an ACL file for it cannot name it
 		MaxRetries:               -1,
 		DialerRetries:            1,
 		DialTimeout:              2 * time.Second,

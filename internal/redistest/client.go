@@ -50,6 +50,7 @@ func (s *Server) clientOptions() *redis.Options {
 		Addr:                     s.Addr(),
 		Username:                 user,
 		Password:                 pass,
+		TLSConfig:                s.set.tls.config(),
 		MaxRetries:               -1,
 		DialerRetries:            1,
 		ContextTimeoutEnabled:    true,
@@ -171,6 +172,10 @@ func (s *Server) cliFlags() []string {
 	flags := []string{"-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-e"}
 	if user, _ := s.set.credentials(); user != "" {
 		flags = append(flags, "--user", user)
+	}
+	if s.set.tls != nil {
+		ca, cert, key := s.TLSFiles()
+		flags = append(flags, "--tls", "--cacert", ca, "--cert", cert, "--key", key)
 	}
 	return flags
 }

@@ -12,6 +12,7 @@ type settings struct {
 	config   []string // lines of redis.conf, later ones win
 	password string   // of the default user
 	admin    string   // password of the administrator that WithACL adds, or ""
+	tls      *tlsFiles
 }
 
 // WithConfig adds a line to redis.conf. The value is written as it is, so one of several words needs no
@@ -71,5 +72,8 @@ func (s *settings) redisConf(port int, dir string) string {
 		"daemonize no",
 		"enable-debug-command local",
 	}, s.config...)
+	if s.tls != nil {
+		lines = append(lines, s.tls.lines(port)...)
+	}
 	return strings.Join(lines, "\n") + "\n"
 }

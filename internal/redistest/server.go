@@ -56,6 +56,11 @@ func Start(t T, opts ...Option) *Server {
 			t.Errorf("redistest: remove the server's directory: %v", err)
 		}
 	})
+	if s.set.tls != nil {
+		if err := s.set.tls.write(dir); err != nil {
+			t.Fatalf("redistest: %v", err)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	const attempts = 10
@@ -118,7 +123,7 @@ func (s *Server) launch() error {
 // Addr is host and port.
 func (s *Server) Addr() string { return loopback(s.port) }
 
-// URL is the redis:// URL of database 0, with the credentials that Client uses.
+// URL is the redis:// URL (rediss:// with TLS) of database 0, with the credentials that Client uses.
 func (s *Server) URL() string {
 	user, pass := s.set.credentials()
 	return s.URLFor(user, pass)
@@ -127,6 +132,9 @@ func (s *Server) URL() string {
 // URLFor is the redis:// URL of database 0 for a user, see WithACL. Without a password it has no user part.
 func (s *Server) URLFor(user, password string) string {
 	u := url.URL{Scheme: "redis", Host: s.Addr(), Path: "/0"}
+	if s.set.tls != nil {
+		u.Scheme = "rediss"
+	}
 	if password != "" {
 		u.User = url.UserPassword(user, password)
 	}
