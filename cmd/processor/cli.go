@@ -26,6 +26,8 @@ type cli struct {
 	Deadletter deadletterCommand `cmd:"" help:"List, show, redrive and purge entries that were given up."`
 	Group      groupCommand      `cmd:"" help:"Show and move consumer groups."`
 
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running processor how it is."`
+
 	Config  configCommand  `cmd:"" help:"Show every setting, its value and where it came from."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 
@@ -42,10 +44,11 @@ func newCLI() *cli {
 			Gate:    standinGate{settings: newSettings()},
 			Bridge:  standinBridge{settings: newSettings()},
 		},
-		Status:     statusCommand{operated: operated{settings: newSettings()}},
-		Deadletter: newDeadletterCommand(),
-		Group:      newGroupCommand(),
-		Config:     configCommand{settings: newSettings()},
+		Status:      statusCommand{operated: operated{settings: newSettings()}},
+		Deadletter:  newDeadletterCommand(),
+		Group:       newGroupCommand(),
+		Healthcheck: healthcheckCommand{settings: newSettings()},
+		Config:      configCommand{settings: newSettings()},
 	}
 }
 
