@@ -32,6 +32,8 @@ type Options struct {
 	RedisHook redis.Hook
 	// Listener is served instead of one on the configured address.
 	Listener net.Listener
+	// Supervisor is told that the run is ready, alive and draining. Default: nobody is.
+	Supervisor *Supervisor
 	// Started is called once the handlers read, with the address of metrics and health.
 	Started func(addr net.Addr)
 
@@ -134,6 +136,9 @@ func Run(ctx context.Context, cfg config.Config, opts Options) (err error) {
 	}
 	running.Go(func() { p.clock.run(background, 10*time.Second) })
 
+	if opts.Supervisor != nil {
+		running.Go(func() { supervise(background, ctx, opts.Supervisor, p.alive, p.ready, p.log) })
+	}
 	if !cfg.EarlyEnabled() && !cfg.LateEnabled() {
 		p.log.WarnContext(ctx, "observing is switched off by P28_HEAT_OBS_ENABLED: nothing is read", "http", listener.Addr())
 		if opts.Started != nil {
@@ -175,7 +180,7 @@ func (p *processor) build(ctx context.Context, running *sync.WaitGroup) (err err
 	if watchFor == 0 {
 		watchFor = -1
 	}
-	p.waiter, err = heat.NewWaiter(p.reader, heat.WaiterOptions{
+	waiter, err := heat.NewWaiter(p.reader, heat.WaiterOptions{
 		Rules: rules, MaxWorkers: p.cfg.Late.MaxWorkers, SweepFactor: p.cfg.Late.SweepFactor, WatchFor: watchFor,
 		MaxWaiting: p.cfg.Late.MaxInflight, // or the plans beyond would fail as if their handler were broken
 		Now:        p.clock.Now, Metrics: told,
@@ -183,6 +188,9 @@ func (p *processor) build(ctx context.Context, running *sync.WaitGroup) (err err
 	if err != nil {
 		return err
 	}
+	p.mu.Lock()
+	p.waiter = waiter // health may be asked for already
+	p.mu.Unlock()
 	p.atEnd("waiter", func() error { p.waiter.Close(); return nil })
 	p.metrics.gauge("waiting_plans", "Plans that wait for their heat in this process.", nil, func() float64 { return float64(p.waiter.Len()) })
 
@@ -406,8 +414,20 @@ func (p *processor) alive(context.Context) []string {
 			}
 		}
 	}
+	p.mu.Lock()
+	waiter := p.waiter
+	p.mu.Unlock()
+	if waiter != nil {
+		if overdue := waiter.Overdue(); overdue > waiterLimit {
+			wrong = append(wrong, fmt.Sprintf("waiting plans have not been looked at for %v", overdue.Round(time.Second)))
+		}
+	}
 	return wrong
 }
+
+// waiterLimit is how late a look at a waiting plan may be: far beyond the timeouts of one, which a Redis that does not
+// answer uses up.
+const waiterLimit = 30 * time.Second
 
 // ready checks that plans are being observed.
 func (p *processor) ready(ctx context.Context) []string {

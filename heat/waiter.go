@@ -186,6 +186,16 @@ func (w *Waiter) Len() int {
 	return w.waits
 }
 
+// Overdue is by how much the look that should come next is late; next to nothing while the workers come round.
+func (w *Waiter) Overdue() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if first := w.schedule.first(); first != nil {
+		return max(0, w.opts.Now().Sub(first.due))
+	}
+	return 0
+}
+
 // Notify says that the hash of a plan was written: when it waits here it is looked at now, together with the
 // others that were announced meanwhile. It never waits for a look.
 func (w *Waiter) Notify(planID string) {

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"heatobserver/app"
 	"heatobserver/config"
@@ -31,7 +34,25 @@ func (c *runCommand) Run(ctx context.Context, sys *system) error {
 	if err != nil {
 		return err
 	}
-	return withConfigCode(app.Run(ctx, cfg, app.Options{Logger: log}))
+	return withConfigCode(app.Run(ctx, cfg, app.Options{Logger: log, Supervisor: systemd()}))
+}
+
+// systemd is the service manager that started this process, nil when there is none that wants to be told.
+func systemd() *app.Supervisor {
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		return nil
+	}
+	watchdog, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		watchdog = 0 // it is not set, or it is meant for another process
+	}
+	return &app.Supervisor{
+		Watchdog: watchdog,
+		Notify: func(states string) error {
+			_, err := daemon.SdNotify(false, states)
+			return err
+		},
+	}
 }
 
 // withConfigCode gives an error that the operator mends in the configuration its exit code.

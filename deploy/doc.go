@@ -1,0 +1,12 @@
+// Package deploy holds no code: it is what an operator needs beside the binary, and its tests hold every file against the
+// program.
+//
+//	prometheus/  recording and alert rules, with unit tests for promtool; each alert has its section in docs/runbook.md
+//	grafana/     a dashboard and its provisioning
+//	redis/       users with least privilege
+//	systemd/     the service, and a timer for advice
+//
+// Every metric that a rule or a panel names is looked for at the endpoint of a real run, every unit is read by systemd
+// itself, and every rule is tried by promtool; where a tool is missing its test is skipped, and fails where the environment
+// says CI=true.
+package deploy
