@@ -20,8 +20,10 @@ import (
 )
 
 type commandLine struct {
-	Late   lateCommand   `cmd:"" help:"How soon heat is noticed, what is covered, what a waiting plan costs: us, polling, and the Python-like scheme."`
-	Python pythonCommand `cmd:"" hidden:"" help:"The Python-like scheme, as a process of its own."`
+	Late       lateCommand       `cmd:"" help:"How soon heat is noticed, what is covered, what a waiting plan costs: us, polling, and the Python-like scheme."`
+	Throughput throughputCommand `cmd:"" help:"Plans per second and CPU per plan: us, hand-written loops, and the stock transport."`
+	Python     pythonCommand     `cmd:"" hidden:"" help:"The Python-like scheme, as a process of its own."`
+	Peer       peerCommand       `cmd:"" hidden:"" help:"A peer of the throughput measurement, as a process of its own."`
 }
 
 func main() {

@@ -69,7 +69,7 @@ func observe(t *trial, binary string, s scheme, server *redistest.Server, own ..
 	}
 	h.child = startChild(t, binary, []string{"run"}, env)
 	if s == us {
-		h.await(t, "writes of heat are announced", func() bool { return h.child.series("heat_observer_notifications_healthy") == 1 })
+		t.await("writes of heat are announced", func() bool { return h.child.series("heat_observer_notifications_healthy") == 1 })
 	}
 	return h
 }
@@ -77,16 +77,6 @@ func observe(t *trial, binary string, s scheme, server *redistest.Server, own ..
 // pids are the processes to measure.
 func (h *house) pids() map[string]int {
 	return map[string]int{"observer": h.child.pid(), "redis": h.server.PID(), "bench": os.Getpid()}
-}
-
-// await waits for something that must come soon.
-func (h *house) await(t *trial, what string, is func() bool) {
-	for end := time.Now().Add(time.Minute); !is(); {
-		if time.Now().After(end) || t.ctx.Err() != nil {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		pauseUntil(t.ctx, time.Now().Add(50*time.Millisecond))
-	}
 }
 
 // dropped is how many plans the scheme gave up, as it says itself. The Python-like one has to be stopped for it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"heatobserver/internal/redistest"
 )
@@ -56,6 +57,16 @@ func (t *trial) guard(f func()) {
 func (t *trial) check(doing string, err error) {
 	if err != nil {
 		t.Fatalf("%s: %w", doing, err)
+	}
+}
+
+// await waits for something that must come soon.
+func (t *trial) await(what string, is func() bool) {
+	for end := time.Now().Add(time.Minute); !is(); {
+		if time.Now().After(end) || t.ctx.Err() != nil {
+			t.Fatalf("waited in vain: %s", what)
+		}
+		pauseUntil(t.ctx, time.Now().Add(50*time.Millisecond))
 	}
 }
 

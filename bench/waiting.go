@@ -47,7 +47,7 @@ func (c waitingCase) run(t *trial, binary string) waiting {
 	plansOnly := newLoad(writeRate, c.Plans, func(*rand.Rand) time.Duration { return never })
 	_, err := plansOnly.run(t.ctx, client, client)
 	t.check("write the plans", err)
-	h.await(t, fmt.Sprintf("%d plans wait", c.Plans), func() bool { return h.child.series("heat_observer_waiting_plans") == float64(c.Plans) })
+	t.await(fmt.Sprintf("%d plans wait", c.Plans), func() bool { return h.child.series("heat_observer_waiting_plans") == float64(c.Plans) })
 	w.settle(t)
 
 	looks := w.looks(t, h)

@@ -13,6 +13,7 @@ type settings struct {
 	password string   // of the default user
 	admin    string   // password of the administrator that WithACL adds, or ""
 	tls      *tlsFiles
+	dump     string   // RDB file that the server begins with, or ""
 }
 
 // WithConfig adds a line to redis.conf. The value is written as it is, so one of several words needs no
@@ -27,6 +28,11 @@ func WithAOF(fsync string) Option {
 	return func(s *settings) {
 		s.config = append(s.config, "appendonly yes", "appendfsync "+fsync)
 	}
+}
+
+// WithDump has the server begin with a copy of an RDB file, such as SAVE of another server left in its Dir.
+func WithDump(file string) Option {
+	return func(s *settings) { s.dump = file }
 }
 
 // WithPassword sets the password of the default user.

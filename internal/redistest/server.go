@@ -61,6 +61,9 @@ func Start(t T, opts ...Option) *Server {
 			t.Fatalf("redistest: %v", err)
 		}
 	}
+	if err := s.copyDump(); err != nil {
+		t.Fatalf("redistest: copy the dump: %v", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	const attempts = 10
@@ -103,6 +106,18 @@ func (s *Server) writeConfig() {
 	if err := os.WriteFile(s.configFile(), []byte(s.set.redisConf(s.port, s.dir)), 0o600); err != nil {
 		s.t.Fatalf("redistest: write redis.conf: %v", err)
 	}
+}
+
+// copyDump puts the data of WithDump where the server looks for them.
+func (s *Server) copyDump() error {
+	if s.set.dump == "" {
+		return nil
+	}
+	data, err := os.ReadFile(s.set.dump)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.dir, "dump.rdb"), data, 0o600)
 }
 
 func (s *Server) configFile() string { return filepath.Join(s.dir, "redis.conf") }

@@ -270,3 +270,15 @@ type recorder struct {
 
 func (r *recorder) Skipf(string, ...any)  { r.outcome = "skipped" }
 func (r *recorder) Fatalf(string, ...any) { r.outcome = "failed" }
+
+func TestDump(t *testing.T) {
+	first := Start(t)
+	first.Client().Set(t.Context(), "k", "v", 0)
+	if err := first.Client().Save(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	second := Start(t, WithDump(first.Dir()+"/dump.rdb"))
+	if got := second.Client().Get(t.Context(), "k").Val(); got != "v" {
+		t.Errorf("the copy has k = %q", got)
+	}
+}
