@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"heatobserver/config"
+	"heatobserver/entry"
 	"heatobserver/event"
 	"heatobserver/handlers"
 	"heatobserver/heat"
@@ -93,6 +94,7 @@ func (p *processor) close() error {
 func Run(ctx context.Context, cfg config.Config, opts Options) (err error) {
 	p := &processor{cfg: cfg, log: opts.Logger}
 	defer func() { err = errors.Join(err, p.close()) }()
+	defer tune(ctx, cfg.Runtime, opts.Logger)()
 
 	listener := opts.Listener
 	if listener == nil {
@@ -292,7 +294,10 @@ func (p *processor) addHandlers(router *message.Router) error {
 		Now:           p.clock.Now,
 	}
 	if p.cfg.EarlyEnabled() {
-		err := p.addHandler(router, early, p.cfg.Groups.Early, p.cfg.Early.MaxInflight, handlers.NewEarly(p.reader, settings))
+		err := p.addHandler(router, observer{
+			name: early, group: p.cfg.Groups.Early, inFlight: p.cfg.Early.MaxInflight, handle: handlers.NewEarly(p.reader, settings),
+			bundle: handlers.NewEarlyBundle(p.reader, settings), bundles: func(entry.ID) bool { return true },
+		})
 		if err != nil {
 			return err
 		}
@@ -309,20 +314,46 @@ func (p *processor) addHandlers(router *message.Router) error {
 	if skip {
 		inFlight += 2 * p.cfg.Read.Batch // the subscriber reads on at saturation, or there would be nothing to skip
 	}
-	return p.addHandler(router, late, p.cfg.Groups.Late, inFlight, handlers.NewLate(p.waiter, settings), p.saturation.Middleware)
+	o := observer{
+		name: late, group: p.cfg.Groups.Late, inFlight: inFlight, handle: handlers.NewLate(p.waiter, settings),
+		bundle: handlers.NewLateBundle(p.reader, settings, p.metrics.heat().Waited),
+		// Only a plan whose wait is over when it is read needs one look and no place among the waiting.
+		bundles: func(id entry.ID) bool { return p.clock.Now().Sub(id.Time()) > p.cfg.Late.MaxWait },
+		own:     []message.HandlerMiddleware{p.saturation.Middleware},
+	}
+	if skip {
+		o.bundles = nil // at saturation everything beyond the limit is skipped, whatever its age
+	}
+	return p.addHandler(router, o)
+}
+
+// observer is one of the two handlers before it has its transport.
+type observer struct {
+	name, group string
+	inFlight    int
+	handle      message.HandlerFunc
+	own         []message.HandlerMiddleware // beside those that both have
+
+	bundle  handlers.Bundle
+	bundles func(entry.ID) bool // which entries may be bundled; nil for none
 }
 
 // addHandler gives a handler its own group and transport. The middleware is added from the outside in; its order is part
 // of the design (ARCHITECTURE.md).
-func (p *processor) addHandler(router *message.Router, name, group string, inFlight int, handle message.HandlerFunc, own ...message.HandlerMiddleware) error {
+func (p *processor) addHandler(router *message.Router, o observer) error {
+	name, group := o.name, o.group
 	log := p.log.With("handler", name)
+	if p.cfg.Throttle.PerSec > 0 {
+		o.bundles = nil // the limit holds for each plan
+	}
 	out := p.cfg.Output
 	subscriber, err := stream.NewSubscriber(p.client, stream.SubscriberConfig{
 		Group:        group,
 		Consumer:     p.cfg.Groups.Consumer + "-" + process,
 		Codec:        stream.Either{},
-		MaxInFlight:  inFlight,
-		Batch:        min(p.cfg.Read.Batch, inFlight),
+		MaxInFlight:  o.inFlight,
+		Batch:        min(p.cfg.Read.Batch, o.inFlight),
+		Bundle:       o.bundles,
 		Block:        p.cfg.Read.Block,
 		MinIdle:      p.cfg.Read.ClaimMinIdle,
 		CloseTimeout: p.cfg.DrainTimeout,
@@ -356,13 +387,14 @@ func (p *processor) addHandler(router *message.Router, name, group string, inFli
 		return err
 	}
 	p.atEnd("publisher of the "+name+" handler", publisher.Close)
-	routed := router.AddHandler(name, p.cfg.Streams.Plan, subscriber, p.cfg.Streams.Observed, publisher, handle)
+	routed := router.AddHandler(name, p.cfg.Streams.Plan, subscriber, p.cfg.Streams.Observed, publisher, o.handle)
+	routed.AddMiddleware(middleware.Bundled(o.bundle, p.metrics.handler(name), log))
 	routed.AddMiddleware(middleware.Metrics(p.metrics.handler(name)))
 	routed.AddMiddleware(middleware.DeadLetter(log))
 	routed.AddMiddleware(middleware.Retry(middleware.RetryConfig{
 		MaxFailures: p.cfg.Read.MaxFailures, OnRetry: func() { p.metrics.Failed(name) },
 	}))
-	routed.AddMiddleware(own...)
+	routed.AddMiddleware(o.own...)
 	if perSec := p.cfg.Throttle.PerSec; perSec > 0 {
 		routed.AddMiddleware(middleware.Throttle(perSec, p.cfg.Throttle.EffectiveBurst()))
 	}

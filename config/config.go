@@ -46,8 +46,22 @@ type Config struct {
 	Redis    Redis
 	HTTP     HTTP
 	Log      Log
+	Runtime  Runtime
 
 	DrainTimeout time.Duration // P28_DRAIN_TIMEOUT_SEC
+}
+
+// Runtime are the settings of Go's runtime, under the names that it gave them.
+type Runtime struct {
+	GCPercent   int    // GOGC
+	MemoryLimit string // GOMEMLIMIT, as given; see Runtime.Limit
+}
+
+// Limit is the memory limit in bytes. ok is false when none is given, so that it is to follow the container's;
+// math.MaxInt64 stands for none at all.
+func (r Runtime) Limit() (bytes int64, ok bool) {
+	bytes, err := parseMemory(r.MemoryLimit)
+	return bytes, r.MemoryLimit != "" && err == nil
 }
 
 // Streams are the names and lengths of the Redis streams.

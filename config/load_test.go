@@ -58,6 +58,7 @@ func TestDefaults(t *testing.T) {
 		Redis:        Redis{Host: "localhost", Port: 6379},
 		HTTP:         HTTP{Addr: "127.0.0.1:8043"},
 		Log:          Log{Level: "info", Format: "auto"},
+		Runtime:      Runtime{GCPercent: 200},
 		DrainTimeout: 10 * time.Second,
 	}
 	if diff := cmp.Diff(want, cfg); diff != "" {

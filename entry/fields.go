@@ -97,6 +97,36 @@ func (f Fields) All() iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// Strings yields what All does, as parts of one copy of f: for who keeps most of them.
+func (f Fields) Strings() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		n, rest, err := header(f)
+		if err != nil {
+			return
+		}
+		text := string(f)
+		next := func() (s string, ok bool) {
+			part, left, err := bulk(rest)
+			if err != nil {
+				return "", false
+			}
+			rest = left
+			end := len(f) - len(left) - len("\r\n")
+			return text[end-len(part) : end], true
+		}
+		for range n {
+			name, ok := next()
+			value, complete := "", false
+			if ok {
+				value, complete = next()
+			}
+			if !complete || !yield(name, value) {
+				return
+			}
+		}
+	}
+}
+
 // Get is the value of a name. Where it stands more than once the last one counts, as it does for every
 // client that reads an entry into a map.
 func (f Fields) Get(name string) (value string, ok bool) {

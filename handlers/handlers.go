@@ -36,9 +36,8 @@ func (s Settings) plan(msg *message.Message) (plan event.Plan, published time.Ti
 
 // answer is the message that carries the observation of a plan.
 func (s Settings) answer(msg *message.Message, plan event.Plan, point event.Point, v event.Verdict) []*message.Message {
-	o := event.Observe(plan, point, v, s.Now())
-	out := message.NewMessage(o.UUID(), message.Payload(o.AppendFields(make([]byte, 0, 768), s.MaxDebugChars)))
-	out.SetContext(msg.Context())
+	out := message.NewMessage("", nil)
+	s.fill(out, msg, plan, point, v, s.Now())
 	return []*message.Message{out}
 }
 

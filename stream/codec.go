@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/ThreeDotsLabs/watermill-redisstream/pkg/redisstream"
@@ -97,10 +98,17 @@ type Either struct{ Flat }
 
 // Decode fails for an entry that has the mark of an envelope but cannot be read as one.
 func (Either) Decode(e Entry) (*message.Message, error) {
-	for name := range e.Fields.All() {
-		if string(name) == redisstream.UUIDHeaderKey {
-			return Envelope{}.Decode(e)
+	if mayBeEnvelope(e.Fields) {
+		for name := range e.Fields.All() {
+			if string(name) == redisstream.UUIDHeaderKey {
+				return Envelope{}.Decode(e)
+			}
 		}
 	}
 	return Flat{}.Decode(e)
 }
+
+// mayBeEnvelope is a quick look for the mark of an envelope anywhere in the fields.
+func mayBeEnvelope(fields entry.Fields) bool { return bytes.Contains(fields, envelopeMark) }
+
+var envelopeMark = []byte(redisstream.UUIDHeaderKey)

@@ -25,11 +25,14 @@ type Delivery struct {
 	sub *subscription
 	at  time.Time // since when the entry has not been idle for Redis; guarded by sub.mu
 
-	state   atomic.Uint32
-	settled chan struct{} // closed when the transport has nothing more to do for the message
+	state     atomic.Uint32
+	cancelled atomic.Bool // the message's context has ended
 
-	once sync.Once
-	done chan struct{} // the Done channel of the message's context
+	mu      sync.Mutex    // guards the channels, which are made when somebody wants to wait
+	settled chan struct{} // closed when the transport has nothing more to do for the message; nil where nobody watches it
+	over    bool          // settled is closed, or would be
+	done    chan struct{} // the Done channel of the message's context
+	text    string        // of the entry ID as it is pending, once it was asked for
 }
 
 // The states of a Delivery.
@@ -92,13 +95,72 @@ func (d *Delivery) end(handBack bool) bool {
 		return false
 	}
 	d.sub.release(d, handBack)
-	close(d.settled)
+	d.noteSettled()
 	d.cancel()
 	return true
 }
 
+// watched prepares for a watcher.
+func (d *Delivery) watched() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.settled != nil {
+		return
+	}
+	d.settled = make(chan struct{})
+	if d.over {
+		close(d.settled)
+	}
+}
+
+func (d *Delivery) noteSettled() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.over = true
+	if d.settled != nil {
+		close(d.settled)
+	}
+}
+
 // cancel ends the context of the message.
-func (d *Delivery) cancel() { d.once.Do(func() { close(d.done) }) }
+func (d *Delivery) cancel() {
+	if !d.cancelled.CompareAndSwap(false, true) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.done != nil {
+		close(d.done)
+	}
+}
+
+// id is the text of the entry ID as it is pending.
+func (d *Delivery) id() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.text == "" {
+		d.text = d.entry.ID.String()
+	}
+	return d.text
+}
+
+// bundled is the message of a delivery in a bundle. Nobody acks it, so that one with flat fields does without the
+// channels and the metadata of message.NewMessage.
+func (d *Delivery) bundled(codec Codec) *message.Message {
+	flat := false
+	switch codec.(type) {
+	case Flat:
+		flat = true
+	case Either:
+		flat = !mayBeEnvelope(d.entry.Fields)
+	}
+	if !flat {
+		return d.message(codec)
+	}
+	m := &message.Message{UUID: d.id(), Payload: message.Payload(d.entry.Fields)}
+	m.SetContext((*deliveryContext)(d))
+	return m
+}
 
 func (d *Delivery) message(codec Codec) *message.Message {
 	e := d.Entry()
@@ -121,15 +183,24 @@ type deliveryContext Delivery
 var _ context.Context = (*deliveryContext)(nil)
 
 func (c *deliveryContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (c *deliveryContext) Done() <-chan struct{}       { return c.done }
+
+func (c *deliveryContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.cancelled.Load() {
+			close(c.done)
+		}
+	}
+	return c.done
+}
 
 func (c *deliveryContext) Err() error {
-	select {
-	case <-c.done:
+	if c.cancelled.Load() {
 		return context.Canceled
-	default:
-		return nil
 	}
+	return nil
 }
 
 func (c *deliveryContext) Value(key any) any {

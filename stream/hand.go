@@ -25,10 +25,7 @@ func (s *subscription) take(entries []Entry, counts []int64) []*Delivery {
 			s.returned = append(s.returned, e.ID)
 			continue
 		}
-		d := &Delivery{
-			entry: e, count: 1, sub: s, at: now,
-			settled: make(chan struct{}), done: make(chan struct{}),
-		}
+		d := &Delivery{entry: e, count: 1, sub: s, at: now}
 		if counts != nil {
 			d.count = counts[i]
 		}
@@ -88,6 +85,7 @@ func (s *subscription) deliver(d *Delivery) {
 	if s.redrive && !s.accept(d) {
 		return
 	}
+	d.watched()
 	m := d.message(s.cfg.Codec)
 	select {
 	case s.out <- m:
@@ -124,10 +122,7 @@ func (s *subscription) redeliver(d *Delivery) {
 	if d.state.Load() != inHand {
 		return
 	}
-	again := &Delivery{
-		entry: d.entry, count: d.count, nacks: d.nacks + 1, sub: s,
-		settled: make(chan struct{}), done: make(chan struct{}),
-	}
+	again := &Delivery{entry: d.entry, count: d.count, nacks: d.nacks + 1, sub: s}
 	wait := time.NewTimer(min(s.cfg.MaxNackPause, 10*time.Millisecond<<min(d.nacks, 10)))
 	defer wait.Stop()
 	select {
@@ -148,7 +143,7 @@ func (s *subscription) redeliver(d *Delivery) {
 		s.giveBack(d)
 		return
 	}
-	close(d.settled)
+	d.noteSettled()
 	s.cfg.Events.Redelivered(s.stream, s.cfg.Group)
 	s.deliver(again)
 }

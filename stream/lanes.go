@@ -13,6 +13,9 @@ type lanes[T any] struct {
 	most  int
 	do    func([]T)
 
+	entry sync.Mutex // held while items that belong together are queued
+	exit  sync.Mutex // held while a lane takes its batch, so that what was queued together is done together
+
 	mu     sync.RWMutex // held for reading while an item is queued, so that close cannot overtake it
 	closed bool
 	wg     sync.WaitGroup
@@ -30,23 +33,50 @@ func newLanes[T any](n, most int, do func([]T)) *lanes[T] {
 
 func (l *lanes[T]) run() {
 	batch := make([]T, 0, l.most)
-	for item := range l.queue {
-		batch = append(batch[:0], item)
-	drain:
-		for len(batch) < l.most {
-			select {
-			case more, ok := <-l.queue:
-				if !ok {
-					break drain
-				}
-				batch = append(batch, more)
-			default:
-				break drain
-			}
+	for {
+		if batch = l.next(batch[:0]); len(batch) == 0 {
+			return
 		}
 		l.do(batch)
 		clear(batch)
 	}
+}
+
+// next waits for an item and takes what is queued behind it. It returns nothing when the lanes are closed.
+func (l *lanes[T]) next(batch []T) []T {
+	l.exit.Lock()
+	defer l.exit.Unlock()
+	item, ok := <-l.queue
+	if !ok {
+		return batch
+	}
+	batch = append(batch, item)
+	for len(batch) < l.most {
+		select {
+		case more, ok := <-l.queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, more)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// putAll queues items without others between them. It blocks while the queue is full and returns how many were queued:
+// all, unless the lanes are closed.
+func (l *lanes[T]) putAll(items []T) (queued int) {
+	l.entry.Lock()
+	defer l.entry.Unlock()
+	for _, item := range items {
+		if l.put(context.Background(), item) != nil {
+			return queued
+		}
+		queued++
+	}
+	return queued
 }
 
 // put queues an item. It blocks while the queue is full, at most until ctx ends.

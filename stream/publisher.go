@@ -3,7 +3,6 @@ package stream
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/redis/go-redis/v9"
-
-	"heatobserver/entry"
 )
 
 // PublisherConfig says how a Publisher writes.
@@ -105,16 +102,21 @@ func NewPublisher(client redis.UniversalClient, cfg PublisherConfig) (*Publisher
 
 // Publish writes the messages in their order. An answer is tried until Redis takes it, its delivery is cancelled (the
 // subscription drains), or it turns out to be somebody else's to give; the last is no error, for there is nothing left to
-// do. A delivery takes one answer.
+// do. A delivery takes one answer. The answers of a Bundle share their fate only where one of them is refused before any is
+// written.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	var plain []*message.Message
 	for _, m := range messages {
-		d := DeliveryFrom(m.Context())
-		if d == nil {
+		answers := answersFrom(m.Context())
+		switch {
+		case answers != nil:
+		case DeliveryFrom(m.Context()) != nil:
+			answers = []*message.Message{m}
+		default:
 			plain = append(plain, m)
 			continue
 		}
-		if err := p.answer(topic, d, m); err != nil {
+		if err := p.answer(topic, answers); err != nil {
 			return err
 		}
 	}
@@ -167,152 +169,4 @@ func (p *Publisher) add(topic string, messages []*message.Message) error {
 		return fmt.Errorf("publish to %s: %w", topic, err)
 	}
 	return nil
-}
-
-// commit is one answer on its way through a lane.
-type commit struct {
-	topic    string
-	delivery *Delivery
-	message  *message.Message
-	fields   entry.Fields
-	outcome  chan outcome // takes one
-}
-
-type outcome struct {
-	state string // as commit.lua answers
-	err   error
-}
-
-// answer commits an answer.
-func (p *Publisher) answer(topic string, d *Delivery, m *message.Message) error {
-	fields, err := p.cfg.Codec.Encode(m)
-	if err == nil {
-		err = p.checkNames(fields)
-	}
-	if err != nil {
-		return fmt.Errorf("answer entry %s: %w", d.entry.ID, err)
-	}
-	if d.state.Load() == finished {
-		return fmt.Errorf("answer entry %s: it is settled already; a delivery takes one answer", d.entry.ID)
-	}
-	ctx := m.Context()
-	c := &commit{topic: topic, delivery: d, message: m, fields: fields, outcome: make(chan outcome, 1)}
-	pause := retryPause()
-	for attempt := 1; ; attempt++ {
-		if err := p.commits.put(context.Background(), c); err != nil {
-			return fmt.Errorf("answer entry %s: %w", d.entry.ID, err)
-		}
-		// The lane always answers: a script that is under way is not cancelled, for it may succeed.
-		o := <-c.outcome
-		if o.err == nil {
-			p.committed(c, result(o.state, attempt))
-			return nil
-		}
-		p.cfg.Events.Failed("commit")
-		if cause := sleep(ctx, pause.NextBackOff()); cause != nil {
-			return fmt.Errorf("answer entry %s: %w", d.entry.ID, errors.Join(o.err, cause))
-		}
-	}
-}
-
-// checkNames reports an answer that does not have the configured fields, which the script would mix up.
-func (p *Publisher) checkNames(fields entry.Fields) error {
-	if len(p.cfg.Fields) == 0 {
-		return nil
-	}
-	if fields.Len() != len(p.cfg.Fields) {
-		return fmt.Errorf("it has %d fields instead of %d", fields.Len(), len(p.cfg.Fields))
-	}
-	i := 0
-	for name := range fields.All() {
-		if string(name) != p.cfg.Fields[i] {
-			return fmt.Errorf("field %d is %q instead of %q", i+1, name, p.cfg.Fields[i])
-		}
-		i++
-	}
-	return nil
-}
-
-// result turns the answer of commit.lua into a CommitResult. Pending nowhere and answered is what a repetition finds
-// whose first attempt had worked; at a first attempt it is somebody else's answer.
-func result(state string, attempt int) CommitResult {
-	switch state {
-	case "W":
-		return Written
-	case "D":
-		return Duplicate
-	case "T":
-		return Trimmed
-	case "U":
-		if attempt > 1 {
-			return Unknown
-		}
-	}
-	return Fenced
-}
-
-func (p *Publisher) committed(c *commit, r CommitResult) {
-	p.cfg.Events.Committed(c.message, r)
-	if r == Fenced {
-		p.cfg.Logger.Info("an answer was held back: its entry is another consumer's now",
-			"stream", c.delivery.entry.Stream, "group", c.delivery.Group(), "entry_id", c.delivery.entry.ID.String())
-	}
-	c.delivery.finish()
-}
-
-// commitBatch is the work of a lane: one script for all answers that share source, group and destination.
-func (p *Publisher) commitBatch(batch []*commit) {
-	if len(p.cfg.Fields) == 0 { // the script takes one
-		for i := range batch {
-			p.runCommit(batch[i : i+1])
-		}
-		return
-	}
-	for start := 0; start < len(batch); {
-		end := start + 1
-		for end < len(batch) && batch[end].sameScript(batch[start]) {
-			end++
-		}
-		p.runCommit(batch[start:end])
-		start = end
-	}
-}
-
-func (c *commit) sameScript(other *commit) bool {
-	return c.topic == other.topic && c.delivery.sub == other.delivery.sub
-}
-
-// runCommit commits answers to deliveries of one subscription and tells each its outcome.
-func (p *Publisher) runCommit(batch []*commit) {
-	sub := batch[0].delivery.sub
-	keys := make([]string, 0, 3+len(batch))
-	keys = append(keys, sub.stream, batch[0].topic, p.cfg.KeyPrefix+"totals")
-	args := make([]any, 0, 4+len(batch)*(1+batch[0].fields.Len()))
-	args = append(args, sub.cfg.Group, sub.cfg.Consumer, p.cfg.MaxLen, p.cfg.DedupeTTL.Milliseconds())
-	named := len(p.cfg.Fields) > 0
-	for _, c := range batch {
-		keys = append(keys, p.cfg.DedupePrefix+c.message.UUID)
-		args = append(args, c.delivery.entry.ID.String())
-		for name, value := range c.fields.All() {
-			if !named {
-				args = append(args, name)
-			}
-			args = append(args, value)
-		}
-	}
-	start := time.Now()
-	states, err := p.script.Run(context.Background(), p.client, keys, args...).StringSlice()
-	if err == nil && len(states) != len(batch) {
-		err = fmt.Errorf("%w: %d results for %d answers", errReply, len(states), len(batch))
-	}
-	p.cfg.Events.CommitBatch(len(batch), time.Since(start))
-	for i, c := range batch {
-		o := outcome{err: err}
-		if err == nil {
-			if o.state = states[i]; len(o.state) != 1 {
-				o.err = errors.New(o.state)
-			}
-		}
-		c.outcome <- o
-	}
 }

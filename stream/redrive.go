@@ -126,6 +126,7 @@ func (s *subscription) accept(d *Delivery) bool {
 	case group != "" && group != s.cfg.Group:
 		done := message.NewMessage("", nil)
 		done.Ack()
+		d.watched()
 		s.watchers.Go(func() { s.watch(d, done) })
 		return false
 	case err != nil:

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"heatobserver/entry"
 	"heatobserver/internal/embedded"
 	"heatobserver/internal/redistest"
 )
@@ -102,9 +103,18 @@ var answerFields = []string{"a", "b"}
 // commit answers entries; the dedupe key of an entry is "d:<id>" unless it says otherwise after a "=".
 func (s bench) commit(ids ...string) ([]string, error) {
 	keys := []string{"in", "out", "totals"}
-	args := []any{"g", "me", 0, time.Minute.Milliseconds()}
-	for _, id := range ids {
+	args := []any{"g", "me", 0, time.Minute.Milliseconds(), "", ""}
+	var least, most entry.ID
+	for i, id := range ids {
 		id, dedupe, _ := strings.Cut(id, "=")
+		parsed, err := entry.ParseID(id)
+		require.NoError(s.t, err)
+		if i == 0 || parsed.Compare(least) < 0 {
+			least, args[4] = parsed, id
+		}
+		if i == 0 || parsed.Compare(most) > 0 {
+			most, args[5] = parsed, id
+		}
 		if dedupe == "" {
 			dedupe = id
 		}
@@ -355,7 +365,7 @@ func TestCommitAnyFields(t *testing.T) {
 		id := now(1)
 		s := newBench(t, b, id)
 		got, err := newCommitScript(nil).Run(s.ctx, s.client, []string{"in", "out", "totals", "d:x"},
-			"g", "me", 10, 60000, id, "']] error('x') --", "1", "two", "2").StringSlice()
+			"g", "me", 10, 60000, id, id, id, "']] error('x') --", "1", "two", "2").StringSlice()
 		require.NoError(t, err)
 		require.Equal(t, []string{"W"}, got)
 		r := s.client.XRange(s.ctx, "out", "-", "+").Val()

@@ -12,6 +12,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/redis/go-redis/v9"
+
+	"heatobserver/entry"
 )
 
 // SubscriberConfig says what a Subscriber reads and as whom.
@@ -49,6 +51,10 @@ type SubscriberConfig struct {
 	Start string
 	// Lookback: see Start. Default: 0.
 	Lookback time.Duration
+
+	// Bundle says which of the entries that come in one read travel together as one message (see Bundle). Default: none;
+	// a handler has to know of bundles.
+	Bundle func(id entry.ID) bool
 
 	// KeyPrefix begins the keys of our own: cursor:<group>, totals and the marks of dead letters, and the channel
 	// nudge. Default: "stream:".

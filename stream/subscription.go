@@ -39,6 +39,8 @@ type subscription struct {
 	taking    sync.Mutex  // held while claimed or recovered entries are on their way into hand; no credits are waited for under it
 	uncertain atomic.Bool // a reply may have been lost: what it brought is pending here without our knowing
 
+	lastReply int // bytes of the last read's reply; the reader's own
+
 	mu       sync.Mutex
 	held     map[entry.ID]*Delivery
 	returned []entry.ID // to be handed back
