@@ -13,7 +13,7 @@ type settings struct {
 	password string   // of the default user
 	admin    string   // password of the administrator that WithACL adds, or ""
 	tls      *tlsFiles
-	dump     string   // RDB file that the server begins with, or ""
+	dump     string // RDB file that the server begins with, or ""
 }
 
 // WithConfig adds a line to redis.conf. The value is written as it is, so one of several words needs no
