@@ -1,0 +1,74 @@
+package replay
+
+import (
+	"context"
+	"time"
+
+	"heatobserver/entry"
+)
+
+// Kind is one of the three streams of a history.
+type Kind uint8
+
+// The streams of a history.
+const (
+	Plans Kind = iota
+	Decisions
+	Observations
+)
+
+// Kinds are all streams of a history.
+var Kinds = [...]Kind{Plans, Decisions, Observations}
+
+var kindNames = [...]string{"plans", "decisions", "observations"}
+
+// String is the word for the stream: plans, decisions, observations.
+func (k Kind) String() string { return kindNames[k] }
+
+// Entry is one entry of a history as it stands in its stream, envelopes included.
+type Entry struct {
+	ID     entry.ID
+	Fields entry.Fields
+}
+
+// Source is where a history is kept: a live Redis or an archive. It is safe for one reader of each kind at a time.
+type Source interface {
+	// Open begins to read the entries of one stream whose IDs lie within r. Nothing there is no error: the Reader ends
+	// at once. The context holds for the Reader too. The caller closes the Reader.
+	Open(ctx context.Context, kind Kind, r Range) (Reader, error)
+
+	// Extent says what there is of one stream. It is asked before Open, and a Source that is still written to may hold
+	// more by then.
+	Extent(ctx context.Context, kind Kind) (Extent, error)
+
+	// End is the moment up to which the history is known, whatever is read of it: now, by the clock of the server, for
+	// a live Redis, and the time of the last entry of any stream for an archive. A plan whose window passes it is
+	// undecided.
+	End(ctx context.Context) (time.Time, error)
+}
+
+// Extent is what a Source holds of one stream.
+type Extent struct {
+	First entry.ID // zero when there is nothing
+	Last  entry.ID
+	// Trimmed reports that entries before First existed and are gone, or that this cannot be told. What lies before
+	// First is then unknown, not absent.
+	Trimmed bool
+}
+
+// Empty reports whether the stream holds nothing.
+func (e Extent) Empty() bool { return e.Last == entry.ID{} }
+
+// Reader reads the entries of one stream, each ID larger than the one before, in constant memory.
+type Reader interface {
+	// Next returns some of the following entries, at least one without an error, and io.EOF behind the last. Entries
+	// that are returned beside an error are good: they were read before it. After an error Next is not called again.
+	//
+	// The slice and the bytes of its Fields are the Reader's and hold until the following call.
+	//
+	// Errors about the content of a file wrap a cause that names it and its line.
+	Next() ([]Entry, error)
+
+	// Close releases what the Reader holds. It may be called at any time, once.
+	Close() error
+}
