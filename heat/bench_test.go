@@ -80,7 +80,7 @@ func BenchmarkNoticeLatency(b *testing.B) {
 	}
 }
 
-// What a waiting plan costs beside the goroutine of its caller, and what the goroutine costs.
+// What a waiting plan costs in the Waiter, its Parking included.
 func BenchmarkWaitingPlan(b *testing.B) {
 	const plans = 100_000
 	for b.Loop() {
@@ -93,14 +93,18 @@ func BenchmarkWaitingPlan(b *testing.B) {
 			ids[i] = planName(i)
 		}
 		before := heapInUse()
+		parkings := make([]Parking, 0, plans)
 		for _, id := range ids {
-			if _, err := w.register(id, time.Now()); err != nil {
-				b.Fatal(err)
+			parkings = append(parkings, Parking{PlanID: id, Published: time.Now(), Done: func(event.Verdict) {}})
+		}
+		for _, p := range w.Park(parkings) {
+			if p.Over || p.Refused {
+				b.Fatal("a plan does not wait")
 			}
 		}
 		b.ReportMetric(float64(heapInUse()-before)/plans, "B/plan")
 		w.Close()
-		runtime.KeepAlive(ids)
+		runtime.KeepAlive(parkings)
 	}
 }
 

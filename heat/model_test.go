@@ -21,8 +21,7 @@ type model struct {
 	keys  map[string]key // what is there now
 	plans map[string][]*modelWait
 
-	announced   bool      // writes are told to the Waiter, at once
-	mutedSince  time.Time // of the last write that was not told, or of a change of announced
+	announced   bool // writes are told to the Waiter, at once
 	redisEvents []time.Time
 	cancelled   int
 }
@@ -40,6 +39,21 @@ type modelWait struct {
 }
 
 var errDrain = errors.New("drain")
+
+// park is begin for a plan for which nobody stands and waits; it cannot be cancelled.
+func (m *model) park(t *rapid.T, id string, age time.Duration) {
+	published := time.Now().Add(-age)
+	w := &modelWait{begun: time.Now(), deadline: published.Add(testRules.MaxWait), cancel: func() {}}
+	m.plans[id] = append(m.plans[id], w)
+	done := func(v event.Verdict) { m.ws.results <- result{fmt.Sprintf("%s/%p", id, w), v, nil, time.Now()} }
+	switch p := m.ws.w.Park([]Parking{{PlanID: id, Published: published, Done: done}})[0]; {
+	case p.Refused:
+		t.Fatalf("%s was refused", id)
+	case p.Over:
+		done(p.Verdict)
+	}
+	m.settle(t)
+}
 
 func (m *model) begin(t *rapid.T, id string, age time.Duration) {
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -174,7 +188,11 @@ func TestWaiterAgainstModel(t *testing.T) {
 			rt.Repeat(map[string]func(*rapid.T){
 				"begin": func(rt *rapid.T) {
 					age := rapid.SampledFrom([]time.Duration{0, 0, 0, 150 * time.Millisecond, 1990 * time.Millisecond, 3 * time.Second})
-					m.begin(rt, id.Draw(rt, "plan"), age.Draw(rt, "age"))
+					begin := m.begin
+					if rapid.Bool().Draw(rt, "parked") {
+						begin = m.park
+					}
+					begin(rt, id.Draw(rt, "plan"), age.Draw(rt, "age"))
 				},
 				"write": func(rt *rapid.T) {
 					kind := rapid.SampledFrom([]event.LookKind{event.Found, event.Found, event.Malformed})

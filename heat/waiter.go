@@ -129,8 +129,13 @@ func (w *Waiter) Wait(ctx context.Context, plan event.Plan, published time.Time)
 	if ctx.Err() != nil {
 		return event.Verdict{}, context.Cause(ctx)
 	}
-	p, err := w.register(plan.PlanID, published)
-	if err != nil {
+	p := &waiting{
+		planID: plan.PlanID,
+		wait:   event.NewWait(event.Late, published, w.opts.Rules),
+		over:   make(chan struct{}),
+		cause:  event.AtOnce,
+	}
+	if err := w.register(p); err != nil {
 		return event.Verdict{}, fmt.Errorf("wait for heat: %w", err)
 	}
 	defer w.forget(p)
@@ -149,25 +154,27 @@ func (w *Waiter) Wait(ctx context.Context, plan event.Plan, published time.Time)
 	}
 }
 
-func (w *Waiter) register(planID string, published time.Time) (*waiting, error) {
-	p := &waiting{
-		planID: planID,
-		wait:   event.NewWait(event.Late, published, w.opts.Rules),
-		over:   make(chan struct{}),
-		cause:  event.AtOnce,
-	}
+func (w *Waiter) register(p *waiting) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.enter(p); err != nil {
+		return err
+	}
+	w.hurry(p)
+	return nil
+}
+
+// enter counts a plan and makes it known to Notify.
+func (w *Waiter) enter(p *waiting) error {
 	switch {
 	case w.closed.Err() != nil:
-		return nil, ErrClosed
+		return ErrClosed
 	case w.waits >= w.opts.MaxWaiting:
-		return nil, fmt.Errorf("%w: %d", ErrFull, w.waits)
+		return fmt.Errorf("%w: %d", ErrFull, w.waits)
 	}
 	w.waits++
 	w.add(p)
-	w.hurry(p)
-	return p, nil
+	return nil
 }
 
 // forget removes a plan whose caller does not wait any more; one that has its verdict has left already.

@@ -122,7 +122,7 @@ func TestAnnouncementDuringALook(t *testing.T) {
 		ws.start(t.Context(), "p", start)
 		time.Sleep(10*time.Millisecond - 1)
 		ws.w.Notify("p") // the answer to the look is on its way
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		fake.writeHeat("p")
 		if r := ws.next(); r.verdict.Waited != 20*time.Millisecond || r.verdict.Noticed != event.Notification {
 			t.Errorf("noticed by %v after %v, want a second look at once", r.verdict.Noticed, r.verdict.Waited)

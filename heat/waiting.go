@@ -22,9 +22,10 @@ const (
 type waiting struct {
 	planID  string
 	wait    event.Wait
-	sibling *waiting       // the next wait for the same plan
-	over    chan struct{}  // closed when there is a verdict; nil for a plan that is only watched
-	verdict *event.Verdict // by pointer: it is larger than all the rest and comes last
+	sibling *waiting            // the next wait for the same plan
+	over    chan struct{}       // closed when there is a verdict; nil where nobody stands and waits
+	done    func(event.Verdict) // of a parked plan, called with the verdict; nil otherwise
+	verdict *event.Verdict      // by pointer: it is larger than all the rest and comes last
 
 	due         time.Time // in schedule
 	index       int       // in schedule
@@ -34,6 +35,9 @@ type waiting struct {
 	cause event.Noticed // of its next look
 	again bool          // look again after the look that is under way
 }
+
+// watched reports whether the plan has timed out and is only followed.
+func (p *waiting) watched() bool { return p.over == nil && p.done == nil }
 
 // fifo is a queue of waiting plans that any of them can leave. It is linked through the plans, so that it
 // costs no memory of its own and is bounded by them.

@@ -74,7 +74,7 @@ func TestWatchedFromTheLastLookOn(t *testing.T) {
 		ws.start(t.Context(), "p", time.Now())
 		time.Sleep(2010*time.Millisecond - 1) // the answer to the last look is on its way
 		ws.w.Notify("p")
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		fake.writeHeat("p")
 		if r := ws.next(); r.verdict.Reason != event.Timeout {
 			t.Fatalf("ended with %v", r.verdict.Reason)

@@ -26,13 +26,7 @@ type batch struct {
 	ids   []string
 	looks []event.Look
 	sweep bool
-	ended []ended
-}
-
-// ended is a verdict that the metrics are to be told of.
-type ended struct {
-	verdict event.Verdict
-	watched bool
+	ended []*waiting // with their verdicts, of which the metrics and those who parked are to be told
 }
 
 // work is one worker: it is woken, takes batches until nothing is due, and sleeps again.
@@ -139,7 +133,7 @@ func (w *Waiter) apply(b *batch) {
 		switch {
 		case over:
 			w.end(p, verdict)
-			b.ended = append(b.ended, ended{verdict, p.over == nil})
+			b.ended = append(b.ended, p)
 		case p.again:
 			p.cause = event.Notification
 			w.hurry(p)
@@ -150,13 +144,16 @@ func (w *Waiter) apply(b *batch) {
 	w.arm()
 }
 
-// tell reports the ends of the batch to the metrics, outside the lock.
+// tell reports the ends of the batch to the metrics and to those who parked, outside the lock.
 func (w *Waiter) tell(b *batch) {
-	for _, e := range b.ended {
-		if e.watched {
-			w.opts.Metrics.Watched(e.verdict)
+	for _, p := range b.ended {
+		if p.watched() {
+			w.opts.Metrics.Watched(*p.verdict)
 		} else {
-			w.opts.Metrics.Waited(e.verdict)
+			w.opts.Metrics.Waited(*p.verdict)
+		}
+		if p.done != nil {
+			p.done(*p.verdict)
 		}
 	}
 	clear(b.ended)
@@ -168,10 +165,12 @@ func (w *Waiter) tell(b *batch) {
 func (w *Waiter) end(p *waiting, verdict event.Verdict) {
 	w.remove(p)
 	p.verdict = &verdict
-	if p.over == nil {
+	if p.watched() {
 		return
 	}
-	close(p.over)
+	if p.over != nil {
+		close(p.over)
+	}
 	if verdict.Reason == event.Timeout && w.opts.WatchFor > 0 && w.watched < w.opts.MaxWatched {
 		w.watch(p, verdict)
 	}
@@ -240,7 +239,7 @@ func (w *Waiter) remove(p *waiting) {
 	default:
 		delete(w.plans, p.planID)
 	}
-	if p.over == nil {
+	if p.watched() {
 		w.watched--
 	} else {
 		w.waits--
