@@ -184,7 +184,7 @@ func (p *processor) build(ctx context.Context, running *sync.WaitGroup) (err err
 	}
 	waiter, err := heat.NewWaiter(p.reader, heat.WaiterOptions{
 		Rules: rules, MaxWorkers: p.cfg.Late.MaxWorkers, SweepFactor: p.cfg.Late.SweepFactor, WatchFor: watchFor,
-		MaxWaiting: p.cfg.Late.MaxInflight, // or the plans beyond would fail as if their handler were broken
+		MaxWaiting: p.cfg.Late.MaxInflight,
 		Now:        p.clock.Now, Metrics: told,
 	})
 	if err != nil {
@@ -316,10 +316,8 @@ func (p *processor) addHandlers(router *message.Router) error {
 	}
 	o := observer{
 		name: late, group: p.cfg.Groups.Late, inFlight: inFlight, handle: handlers.NewLate(p.waiter, settings),
-		bundle: handlers.NewLateBundle(p.reader, settings, p.metrics.heat().Waited),
-		// Only a plan whose wait is over when it is read needs one look and no place among the waiting.
-		bundles: func(id entry.ID) bool { return p.clock.Now().Sub(id.Time()) > p.cfg.Late.MaxWait },
-		own:     []message.HandlerMiddleware{p.saturation.Middleware},
+		bundle: handlers.NewLateBundle(p.waiter, settings), bundles: func(entry.ID) bool { return true },
+		own: []message.HandlerMiddleware{p.saturation.Middleware},
 	}
 	if skip {
 		o.bundles = nil // at saturation everything beyond the limit is skipped, whatever its age
@@ -388,7 +386,7 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 	}
 	p.atEnd("publisher of the "+name+" handler", publisher.Close)
 	routed := router.AddHandler(name, p.cfg.Streams.Plan, subscriber, p.cfg.Streams.Observed, publisher, o.handle)
-	routed.AddMiddleware(middleware.Bundled(o.bundle, p.metrics.handler(name), log))
+	routed.AddMiddleware(middleware.Bundled(middleware.BundleHandler(o.bundle), p.metrics.handler(name), log))
 	routed.AddMiddleware(middleware.Metrics(p.metrics.handler(name)))
 	routed.AddMiddleware(middleware.DeadLetter(log))
 	routed.AddMiddleware(middleware.Retry(middleware.RetryConfig{

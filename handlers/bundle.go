@@ -6,13 +6,18 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"heatobserver/entry"
 	"heatobserver/event"
+	"heatobserver/heat"
 )
 
 // Bundle answers many messages at once, one look each in one round trip. An answer that stays nil is left to the handler
-// for single messages: the message is no plan, its look failed, or it has to be waited for.
-type Bundle func(ctx context.Context, msgs []*message.Message) (answers []*message.Message)
+// for single messages: the message is no plan, its look failed, or there is no place to wait; or it is parked, and its
+// message comes to that handler when the wait is over.
+type Bundle func(ctx context.Context, msgs []*message.Message, park Park) (answers []*message.Message)
+
+// Park keeps message i without a goroutine until resume is called, which has it come as a message of its own with the
+// value under the key in its context.
+type Park = func(i int) (resume func(key, value any))
 
 // BulkLooker looks at many plans at once; it appends one look for each, in their order.
 type BulkLooker interface {
@@ -21,49 +26,91 @@ type BulkLooker interface {
 
 // NewEarlyBundle is NewEarly for many.
 func NewEarlyBundle(looker BulkLooker, s Settings) Bundle {
-	return s.bundle(looker, event.Early, func(event.Verdict) {})
-}
-
-// NewLateBundle is NewLate for plans whose wait is over when they are read. told is called for every end of a wait, as
-// the Waiter does.
-func NewLateBundle(looker BulkLooker, s Settings, told func(event.Verdict)) Bundle {
-	return s.bundle(looker, event.Late, told)
-}
-
-func (s Settings) bundle(looker BulkLooker, point event.Point, told func(event.Verdict)) Bundle {
-	return func(ctx context.Context, msgs []*message.Message) []*message.Message {
-		answers := make([]*message.Message, len(msgs))
-		plans := make([]event.Plan, 0, len(msgs))
-		ids := make([]string, 0, len(msgs))
-		of := make([]*message.Message, 0, len(msgs)) // the messages of plans
-		at := make([]int, 0, len(msgs))              // and their places
-		readAt := s.Now()
-		for i, msg := range msgs {
-			id, ok := entry.IDFrom(msg.Context())
-			if !ok {
-				continue
-			}
-			plan, err := event.DecodePlan(id, msg.Payload)
-			if err != nil {
-				continue
-			}
-			plans, ids, of, at = append(plans, plan), append(ids, plan.PlanID), append(of, msg), append(at, i)
+	return func(ctx context.Context, msgs []*message.Message, _ Park) []*message.Message {
+		plans := s.plans(msgs)
+		ids := make([]string, len(plans))
+		for i := range plans {
+			ids[i] = plans[i].plan.PlanID
 		}
 		looks := looker.LookEach(ctx, make([]event.Look, 0, len(ids)), ids)
-		out := make([]message.Message, len(plans))
-		now := s.Now()
+		answers := answersTo(msgs, plans)
 		for i, look := range looks {
-			wait := event.NewWait(point, plans[i].Published(readAt), s.Rules)
-			verdict, over := wait.Add(look, event.AtOnce)
-			if !over {
-				continue
+			wait := event.NewWait(event.Early, plans[i].published, s.Rules)
+			if verdict, over := wait.Add(look, event.AtOnce); over {
+				answers.fill(s, i, event.Early, verdict)
 			}
-			told(verdict)
-			s.fill(&out[i], of[i], plans[i], point, verdict, now)
-			answers[at[i]] = &out[i]
 		}
-		return answers
+		return answers.messages
 	}
+}
+
+// Parker looks at many plans at once and keeps those that have to wait; heat.Waiter is one.
+type Parker interface {
+	Park(plans []heat.Parking) []heat.Parked
+}
+
+// NewLateBundle is NewLate for many. What has to wait is parked, and comes to NewLate with its verdict.
+func NewLateBundle(parker Parker, s Settings) Bundle {
+	return func(_ context.Context, msgs []*message.Message, park Park) []*message.Message {
+		plans := s.plans(msgs)
+		parkings := make([]heat.Parking, len(plans))
+		resumes := make([]func(key, value any), len(plans))
+		for i, p := range plans {
+			resume := park(p.at)
+			resumes[i] = resume
+			parkings[i] = heat.Parking{
+				PlanID: p.plan.PlanID, Published: p.published,
+				Done: func(v event.Verdict) { resume(verdictKey{}, v) },
+			}
+		}
+		answers := answersTo(msgs, plans)
+		for i, parked := range parker.Park(parkings) {
+			switch {
+			case parked.Over:
+				answers.fill(s, i, event.Late, parked.Verdict)
+			case parked.Refused:
+				resumes[i](refusedKey{}, true) // it waits in NewLate until there is a place
+			}
+		}
+		return answers.messages
+	}
+}
+
+// asked is a plan of a bundle.
+type asked struct {
+	at        int // its place among the messages
+	plan      event.Plan
+	published time.Time
+}
+
+// plans are those that the messages carry, without what is no plan.
+func (s Settings) plans(msgs []*message.Message) []asked {
+	plans := make([]asked, 0, len(msgs))
+	for i, msg := range msgs {
+		if plan, published, err := s.plan(msg); err == nil {
+			plans = append(plans, asked{i, plan, published})
+		}
+	}
+	return plans
+}
+
+// answers are the observations of a bundle, in one piece of memory.
+type answers struct {
+	questions []*message.Message
+	messages  []*message.Message
+	plans     []asked
+	out       []message.Message
+}
+
+func answersTo(questions []*message.Message, plans []asked) answers {
+	return answers{questions, make([]*message.Message, len(questions)), plans, make([]message.Message, len(plans))}
+}
+
+// fill answers with the observation of plan i.
+func (a answers) fill(s Settings, i int, point event.Point, v event.Verdict) {
+	p := a.plans[i]
+	s.fill(&a.out[i], a.questions[p.at], p.plan, point, v, s.Now())
+	a.messages[p.at] = &a.out[i]
 }
 
 // fill makes a message of an observation.

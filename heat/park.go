@@ -37,7 +37,7 @@ func (w *Waiter) Park(plans []Parking) []Parked {
 			done:   plan.Done,
 			cause:  event.AtOnce,
 		}
-		if w.enter(p) != nil {
+		if !w.vacant() || !w.enter(p) {
 			parked[i].Refused = true
 			continue
 		}
@@ -61,4 +61,14 @@ func (w *Waiter) Park(plans []Parking) []Parked {
 		}
 	}
 	return parked
+}
+
+// vacant takes a place if one is free.
+func (w *Waiter) vacant() bool {
+	select {
+	case w.places <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }

@@ -11,9 +11,6 @@ import (
 	"heatobserver/event"
 )
 
-// ErrFull is returned for a plan that would be one more than WaiterOptions.MaxWaiting.
-var ErrFull = errors.New("too many plans wait")
-
 // Looker looks at many plans at once; Reader is one. Both methods append one look for each plan, in the order
 // of the plans, and return within a bounded time also when Redis does not answer.
 type Looker interface {
@@ -31,8 +28,8 @@ type WaiterOptions struct {
 	Rules event.Rules
 	// MaxWorkers is how many batches of looks may be under way at once. Default 4.
 	MaxWorkers int
-	// MaxWaiting is how many plans may wait at once, the last guard of the memory. Default 262144, at some 0.55 KB
-	// each beside the goroutine of the caller (BenchmarkWaitingPlan).
+	// MaxWaiting is how many plans may wait at once (production-safety rule 2); further callers of Wait queue for a
+	// place. Default 262144, at some 0.5 KB each (BenchmarkWaitingPlan).
 	MaxWaiting int
 	// SweepFactor times Rules.Poll is the distance of two looks at a plan while writes are announced, because
 	// the sweep is then only the safety net. Default 10.
@@ -83,6 +80,7 @@ type Waiter struct {
 
 	workers sync.WaitGroup
 	wake    chan struct{} // holds one: a worker that leaves work behind passes it on
+	places  chan struct{} // one taken for each plan in it that is not only watched
 	closed  context.Context
 	close   context.CancelFunc
 
@@ -109,6 +107,7 @@ func NewWaiter(looker Looker, opts WaiterOptions) (*Waiter, error) {
 		opts:   opts.withDefaults(),
 		tick:   max(opts.Rules.Poll/10, time.Millisecond),
 		wake:   make(chan struct{}, 1),
+		places: make(chan struct{}, opts.withDefaults().MaxWaiting),
 		plans:  make(map[string]*waiting),
 	}
 	w.closed, w.close = context.WithCancel(context.Background())
@@ -123,11 +122,18 @@ func NewWaiter(looker Looker, opts WaiterOptions) (*Waiter, error) {
 // Wait looks for the heat of a plan that was published at published (see event.Plan.Published) until the rules
 // of event.Wait end the wait, which is a verdict and never an error.
 //
-// An error means that there is no verdict: the cause of ctx, at once when it ends, ErrFull or ErrClosed. The
-// plan has left the Waiter when Wait returns, whatever the way.
+// With MaxWaiting plans in the Waiter it first waits for a place. An error means that there is no verdict: the
+// cause of ctx, at once when it ends, or ErrClosed. The plan has left the Waiter when Wait returns, whatever the way.
 func (w *Waiter) Wait(ctx context.Context, plan event.Plan, published time.Time) (event.Verdict, error) {
 	if ctx.Err() != nil {
 		return event.Verdict{}, context.Cause(ctx)
+	}
+	select {
+	case w.places <- struct{}{}:
+	case <-ctx.Done():
+		return event.Verdict{}, context.Cause(ctx)
+	case <-w.closed.Done():
+		return event.Verdict{}, fmt.Errorf("wait for heat: %w", ErrClosed)
 	}
 	p := &waiting{
 		planID: plan.PlanID,
@@ -157,24 +163,22 @@ func (w *Waiter) Wait(ctx context.Context, plan event.Plan, published time.Time)
 func (w *Waiter) register(p *waiting) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.enter(p); err != nil {
-		return err
+	if !w.enter(p) {
+		return ErrClosed
 	}
 	w.hurry(p)
 	return nil
 }
 
-// enter counts a plan and makes it known to Notify.
-func (w *Waiter) enter(p *waiting) error {
-	switch {
-	case w.closed.Err() != nil:
-		return ErrClosed
-	case w.waits >= w.opts.MaxWaiting:
-		return fmt.Errorf("%w: %d", ErrFull, w.waits)
+// enter counts a plan that has its place, and makes it known to Notify. A closed Waiter takes none.
+func (w *Waiter) enter(p *waiting) bool {
+	if w.closed.Err() != nil {
+		<-w.places
+		return false
 	}
 	w.waits++
 	w.add(p)
-	return nil
+	return true
 }
 
 // forget removes a plan whose caller does not wait any more; one that has its verdict has left already.

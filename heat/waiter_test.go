@@ -215,11 +215,25 @@ func TestFull(t *testing.T) {
 		ws.start(t.Context(), "a", time.Now())
 		ws.start(t.Context(), "b", time.Now())
 		synctest.Wait()
-		if _, err := ws.w.Wait(t.Context(), event.Plan{PlanID: "c"}, time.Now()); !errors.Is(err, ErrFull) {
-			t.Errorf("the third of two: %v, want ErrFull", err)
+		hurried, cancel := context.WithCancelCause(t.Context())
+		ws.start(hurried, "c", time.Now())
+		synctest.Wait()
+		if n := ws.w.Len(); n != 2 {
+			t.Errorf("%d wait, want the two that have a place", n)
 		}
-		ws.next()
-		ws.next()
+		cancel(errDrain)
+		if r := ws.next(); r.planID != "c" || !errors.Is(r.err, errDrain) {
+			t.Errorf("%s ended first with %v, want c, which had no place", r.planID, r.err)
+		}
+		ws.start(t.Context(), "d", time.Now())
+		first, second := ws.next(), ws.next()
+		if first.err != nil || second.err != nil || first.planID == "d" || second.planID == "d" {
+			t.Errorf("ended: %s %v, %s %v", first.planID, first.err, second.planID, second.err)
+		}
+		// Its place came free at its deadline.
+		if r := ws.next(); r.planID != "d" || r.err != nil || r.verdict.Waited != testRules.MaxWait {
+			t.Errorf("%s ended last, error %v, after %v", r.planID, r.err, r.verdict.Waited)
+		}
 		ws.empty()
 	})
 }

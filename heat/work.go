@@ -243,6 +243,7 @@ func (w *Waiter) remove(p *waiting) {
 		w.watched--
 	} else {
 		w.waits--
+		<-w.places
 	}
 }
 

@@ -11,12 +11,15 @@ import (
 	"heatobserver/stream"
 )
 
+// BundleHandler answers the messages of a bundle; nil is no answer. park is stream.Bundle.Park.
+type BundleHandler func(ctx context.Context, msgs []*message.Message, park func(i int) (resume func(key, value any))) []*message.Message
+
 // Bundled answers a bundle at once and hands every other message on. What the bundle's handler leaves open comes back as
-// a message of its own, and so passes all that stands behind: throttle, retry, dead letter. A handler that panics leaves
-// everything open, so that the one message to blame is found and parked.
+// a message of its own, and so passes all that stands behind: throttle, retry, dead letter; what it parks does so when its
+// time has come. A handler that panics leaves everything open, so that the one message to blame is found and parked.
 //
 // It has to be the outermost. tell is called for each answer as Metrics calls it.
-func Bundled(handle func(ctx context.Context, msgs []*message.Message) []*message.Message, tell Handled, log *slog.Logger) message.HandlerMiddleware {
+func Bundled(handle BundleHandler, tell Handled, log *slog.Logger) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			bundle := stream.BundleFrom(msg.Context())
@@ -24,7 +27,7 @@ func Bundled(handle func(ctx context.Context, msgs []*message.Message) []*messag
 				return next(msg)
 			}
 			start := time.Now()
-			answers := attempt(msg.Context(), handle, bundle.Messages(), log)
+			answers := attempt(msg.Context(), handle, bundle, log)
 			took := time.Since(start)
 			for _, answer := range answers {
 				if answer != nil {
@@ -36,13 +39,14 @@ func Bundled(handle func(ctx context.Context, msgs []*message.Message) []*messag
 	}
 }
 
-func attempt(ctx context.Context, handle func(context.Context, []*message.Message) []*message.Message, msgs []*message.Message, log *slog.Logger) (answers []*message.Message) {
+func attempt(ctx context.Context, handle BundleHandler, bundle *stream.Bundle, log *slog.Logger) (answers []*message.Message) {
 	defer func() {
 		if v := recover(); v != nil {
 			answers = nil
+			bundle.Unpark()
 			log.WarnContext(ctx, "the handler of a bundle panicked; its entries are handled one by one",
-				"entries", len(msgs), "err", &PanicError{Value: v, Stack: debug.Stack()})
+				"entries", len(bundle.Messages()), "err", &PanicError{Value: v, Stack: debug.Stack()})
 		}
 	}()
-	return handle(ctx, msgs)
+	return handle(ctx, bundle.Messages(), bundle.Park)
 }

@@ -19,6 +19,7 @@ type Bundle struct {
 	deliveries []*Delivery
 	messages   []*message.Message
 	alone      []bool // left out by Answer; written before the message of the bundle is acked
+	parked     []bool // parked, and not answered all the same; nil where none was
 }
 
 type (
@@ -37,14 +38,17 @@ func BundleFrom(ctx context.Context) *Bundle {
 func (b *Bundle) Messages() []*message.Message { return b.messages }
 
 // Answer returns the message to publish for all answers; there is none where there are no answers. answers[i] belongs to
-// Messages()[i] and carries its context; nil sends that entry through the router by itself, as do missing ones.
+// Messages()[i] and carries its context; nil sends that entry through the router by itself, as do missing ones, except
+// for those that were parked.
 func (b *Bundle) Answer(answers []*message.Message) []*message.Message {
 	b.alone = make([]bool, len(b.messages))
 	given := make([]*message.Message, 0, len(b.messages))
 	for i := range b.messages {
-		if i < len(answers) && answers[i] != nil {
+		switch {
+		case i < len(answers) && answers[i] != nil:
 			given = append(given, answers[i])
-		} else {
+			b.unpark(i)
+		case b.parked == nil || !b.parked[i]:
 			b.alone[i] = true
 		}
 	}
@@ -77,9 +81,7 @@ func (s *subscription) deliverFresh(deliveries []*Delivery) {
 			rest = append(rest, d)
 		}
 	}
-	if len(together) == 1 {
-		s.deliver(together[0])
-	} else if len(together) > 0 {
+	if len(together) > 0 {
 		s.deliverBundle(together)
 	}
 	s.deliverAll(rest)
@@ -127,7 +129,7 @@ func (s *subscription) watchBundle(b *Bundle, m *message.Message) {
 		settle = func(_ int, d *Delivery) { s.giveBack(d) }
 	}
 	for i, d := range b.deliveries {
-		if d.state.Load() == inHand {
+		if d.state.Load() == inHand && !b.isParked(i) {
 			settle(i, d)
 		}
 	}

@@ -24,6 +24,8 @@ type Delivery struct {
 
 	sub *subscription
 	at  time.Time // since when the entry has not been idle for Redis; guarded by sub.mu
+	// parked: no message is under way, see Bundle.Park; guarded by sub.mu
+	parked bool
 
 	state     atomic.Uint32
 	cancelled atomic.Bool // the message's context has ended

@@ -71,22 +71,36 @@ func (s *subscription) giveBack(d *Delivery) { d.end(true) }
 
 func (s *subscription) beginDrain() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.draining = true
 	close(s.drain)
+	var parked []*Delivery
 	for _, d := range s.held {
 		d.cancel()
+		if d.parked {
+			d.parked = false
+			parked = append(parked, d)
+		}
 	}
 	s.noteIdle()
+	s.mu.Unlock()
+	for _, d := range parked {
+		s.giveBack(d)
+	}
 }
 
 // deliver sends the message of a delivery and watches over it.
 func (s *subscription) deliver(d *Delivery) {
+	s.deliverWith(d, func(ctx context.Context) context.Context { return ctx })
+}
+
+// deliverWith is deliver for a message whose context holds more.
+func (s *subscription) deliverWith(d *Delivery, with func(context.Context) context.Context) {
 	if s.redrive && !s.accept(d) {
 		return
 	}
 	d.watched()
 	m := d.message(s.cfg.Codec)
+	m.SetContext(with(m.Context()))
 	select {
 	case s.out <- m:
 		s.watchers.Go(func() { s.watch(d, m) })
