@@ -11,10 +11,10 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long acceptance chaos chaos-broken fuzz cover lint format check tools build run demo clean
+.PHONY: help test test-long acceptance bench-late bench-late-quick chaos chaos-broken fuzz cover lint format check tools build run demo clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: tools ## Unit, contract and short conformance tests, on a real redis-server (under five minutes)
 	$(TEST) -short -timeout 5m ./...
@@ -26,6 +26,12 @@ test-long: tools ## All tests in full length: the whole conformance suite and th
 
 acceptance: tools ## 20,000 plans through a real Redis, every observation accounted for
 	HEAT_FULL=1 $(TEST) -count=1 -v -timeout 30m -run '^TestAcceptance' ./app/
+
+bench-late: tools ## Late observation beside polling and the Python-like scheme: tables, JSON and a picture in bin/bench
+	go run ./bench late $(ARGS)
+
+bench-late-quick: tools ## The same in short, to see that it works
+	go run ./bench late --quick $(ARGS)
 
 SEED     ?= $(shell date +%s)
 DURATION ?= 5m

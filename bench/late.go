@@ -67,7 +67,7 @@ func (c *lateCommand) Run(ctx context.Context) error {
 			part.measure()
 		}
 	}
-	r.figures.print(os.Stdout)
+	r.figures.writeTables(os.Stdout)
 	if c.JSON == "" {
 		c.JSON = filepath.Join(c.Out, "late.json")
 	}
@@ -140,8 +140,7 @@ func (r *lateRun) latency() {
 
 // coverage: 1000 plans a second whose heat comes after a fixed time, and a case in which a fifth never gets any.
 func (r *lateRun) coverage() {
-	for _, heat := range []time.Duration{100, 500, 1500} {
-		heat *= time.Millisecond
+	for _, heat := range []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 1500 * time.Millisecond} {
 		for _, c := range []flowCase{
 			{Scheme: us, InFlight: loneInFlight}, {Scheme: us, InFlight: 10_000}, {Scheme: polling, InFlight: 10_000}, {Scheme: pythonScheme, InFlight: loneInFlight},
 		} {

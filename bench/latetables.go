@@ -14,8 +14,8 @@ var (
 	idleLimit    = limits{must: 0.5, aim: 0.5} // percent of a core
 )
 
-// print shows the tables of what was measured.
-func (f *lateFigures) print(w io.Writer) {
+// writeTables shows what was measured.
+func (f *lateFigures) writeTables(w io.Writer) {
 	m := f.Machine
 	fmt.Fprintf(w, "\n%s, %d cores, %s, Redis %s, %s, load average at the beginning %s\n",
 		m.CPU, m.Cores, m.Go, m.Redis, m.Time.Format(time.RFC3339), m.Load)

@@ -28,15 +28,15 @@ func usageOf(pid int) (usage, error) {
 	if len(fields) < 13 {
 		return usage{}, fmt.Errorf("read the CPU time of process %d: %d fields in /proc", pid, len(fields))
 	}
-	var ticks time.Duration
+	var ticks int64
 	for _, field := range fields[11:13] {
 		n, err := strconv.ParseInt(string(field), 10, 64)
 		if err != nil {
 			return usage{}, fmt.Errorf("read the CPU time of process %d: %w", pid, err)
 		}
-		ticks += time.Duration(n)
+		ticks += n
 	}
-	return usage{at: at, cpu: ticks * clockTick}, nil
+	return usage{at: at, cpu: time.Duration(ticks) * clockTick}, nil
 }
 
 // percentSince is the CPU used since before, in percent of one core.
