@@ -314,11 +314,11 @@ func (p *processor) addHandlers(router *message.Router) error {
 	if skip {
 		inFlight += 2 * p.cfg.Read.Batch // the subscriber reads on at saturation, or there would be nothing to skip
 	} else {
-		inFlight++ // one message that waits for its turn, or nobody would notice saturation and log it
+		inFlight++ // one plan that finds no place, or nobody would notice saturation and log it
 	}
 	o := observer{
 		name: late, group: p.cfg.Groups.Late, inFlight: inFlight, handle: handlers.NewLate(p.waiter, settings),
-		bundle: handlers.NewLateBundle(p.waiter, settings), bundles: func(entry.ID) bool { return true },
+		bundle: handlers.NewLateBundle(p.waiter, settings, p.saturation.Note), bundles: func(entry.ID) bool { return true },
 		own: []message.HandlerMiddleware{p.saturation.Middleware},
 	}
 	if skip {

@@ -49,9 +49,10 @@ type Parker interface {
 	Park(plans []heat.Parking) []heat.Parked
 }
 
-// NewLateBundle is NewLate for many. What has to wait is parked, and comes to NewLate with its verdict.
-func NewLateBundle(parker Parker, s Settings) Bundle {
-	return func(_ context.Context, msgs []*message.Message, park Park) []*message.Message {
+// NewLateBundle is NewLate for many. What has to wait is parked, and comes to NewLate with its verdict. What finds no
+// place comes to NewLate to wait for one, and saturated is told.
+func NewLateBundle(parker Parker, s Settings, saturated func(context.Context)) Bundle {
+	return func(ctx context.Context, msgs []*message.Message, park Park) []*message.Message {
 		plans := s.plans(msgs)
 		parkings := make([]heat.Parking, len(plans))
 		resumes := make([]func(key, value any), len(plans))
@@ -69,7 +70,8 @@ func NewLateBundle(parker Parker, s Settings) Bundle {
 			case parked.Over:
 				answers.fill(s, i, event.Late, parked.Verdict)
 			case parked.Refused:
-				resumes[i](refusedKey{}, true) // it waits in NewLate until there is a place
+				saturated(ctx)
+				resumes[i](refusedKey{}, true)
 			}
 		}
 		return answers.messages

@@ -45,7 +45,7 @@ func (s *Saturation) Middleware(next message.HandlerFunc) message.HandlerFunc {
 		select {
 		case s.slots <- struct{}{}:
 		default:
-			s.note(ctx)
+			s.Note(ctx)
 			if s.cfg.Skip {
 				return nil, s.drop(ctx)
 			}
@@ -73,7 +73,8 @@ func (s *Saturation) drop(ctx context.Context) error {
 	return nil
 }
 
-func (s *Saturation) note(ctx context.Context) {
+// Note is for saturation that somebody else has noticed.
+func (s *Saturation) Note(ctx context.Context) {
 	const every = 10 * time.Second
 	now, last := time.Now().UnixMilli(), s.warn.Load()
 	if now-last < every.Milliseconds() || !s.warn.CompareAndSwap(last, now) {

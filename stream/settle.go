@@ -73,9 +73,10 @@ func (s *subscription) untilDone(ctx context.Context, name string, op func() err
 	}
 }
 
-// handBack gives what could not be finished to the other consumers, and leaves the group when nothing is left.
-func (s *subscription) handBack() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.values), 2*time.Second)
+// handBack gives what could not be finished to the other consumers, and leaves the group when nothing is left. It ends
+// at until; what is left then is claimed after min idle.
+func (s *subscription) handBack(until time.Time) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(s.values), until)
 	defer cancel()
 	s.mu.Lock()
 	ids := s.returned

@@ -95,6 +95,8 @@ func (s *subscription) run(ctx context.Context) {
 	case <-ctx.Done():
 	case <-s.subscriberClosing:
 	}
+	// What the messages leave of the time is for handing back: some 40 µs of Redis for an entry.
+	until := time.Now().Add(s.cfg.CloseTimeout + 2*time.Second)
 	s.beginDrain()
 	stop(ErrDraining)
 	loops.Wait()
@@ -112,7 +114,7 @@ func (s *subscription) run(ctx context.Context) {
 	s.acks.close()
 	stopKeeping()
 	keeper.Wait()
-	s.handBack()
+	s.handBack(until)
 }
 
 // noteRead keeps the state that health checks see, and logs each change of it once.
