@@ -25,6 +25,7 @@ type cli struct {
 	Status     statusCommand     `cmd:"" help:"Say how the groups are, and what is stuck."`
 	Deadletter deadletterCommand `cmd:"" help:"List, show, redrive and purge entries that were given up."`
 	Group      groupCommand      `cmd:"" help:"Show and move consumer groups."`
+	Verify     verifyCommand     `cmd:"" help:"Prove a deployment good, or say what is wrong with it."`
 
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running processor how it is."`
 
@@ -47,6 +48,7 @@ func newCLI() *cli {
 		Status:      statusCommand{operated: operated{settings: newSettings()}},
 		Deadletter:  newDeadletterCommand(),
 		Group:       newGroupCommand(),
+		Verify:      verifyCommand{settings: newSettings()},
 		Healthcheck: healthcheckCommand{settings: newSettings()},
 		Config:      configCommand{settings: newSettings()},
 	}
