@@ -72,7 +72,8 @@ func (p *probe) under(ctx context.Context, prefix string, ids []string) (n int, 
 
 // sample scans a bounded part of the keys for those under the prefix, and for hashes that end in the ID of a new plan.
 func (p *probe) sample(ctx context.Context, ids []string) (own int, other string, rounds int, err error) {
-	cursor, scanned := uint64(0), []string(nil)
+	var cursor uint64
+	var scanned []string
 	for rounds = 1; rounds <= scanRounds; rounds++ {
 		scanned, cursor, err = p.redis.ScanType(ctx, cursor, "*", scanCount, "hash").Result()
 		if err != nil {

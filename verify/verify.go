@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -134,7 +135,7 @@ func Run(ctx context.Context, client redis.UniversalClient, setup Setup) Report 
 		})
 	}
 	wg.Wait()
-	return conclude(append(results, rules(results)...), setup.Strict)
+	return conclude(slices.Concat(results, rules(results)), setup.Strict)
 }
 
 func conclude(checks []Check, strict bool) Report {

@@ -51,7 +51,7 @@ func verified(t *testing.T, w world) (verify.Report, time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	t.Cleanup(func() { cancel(); wg.Wait() })
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	begin := func(run func(context.Context) error) { wg.Go(func() { _ = run(ctx) }) }
 
 	addr := "127.0.0.1:1"
@@ -112,7 +112,7 @@ func observe(ctx context.Context, t *testing.T, wg *sync.WaitGroup, cfg config.C
 	started := make(chan net.Addr, 1)
 	wg.Go(func() {
 		_ = app.Run(ctx, cfg, app.Options{
-			Logger:  slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Logger:  slog.New(slog.DiscardHandler),
 			Started: func(a net.Addr) { started <- a },
 		})
 	})
