@@ -11,7 +11,7 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long acceptance bench-late bench-late-quick chaos chaos-broken fuzz cover lint format check tools build run demo clean
+.PHONY: help test test-long acceptance bench bench-quick bench-latency bench-deep bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken fuzz cover lint format check tools build run demo clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,24 @@ chaos: tools ## Break everything under load and check the promise: SEED (printed
 
 chaos-broken: tools ## The same without the fence and without the dedupe keys, which must report duplicates
 	CI=true go test -count=1 -v -timeout 5m -run '^TestBrokenFence$$' ./chaos/
+
+bench: tools ## Throughput beside hand-written loops and the stock transport, interleaved (five minutes; figures in bin/bench)
+	go run ./bench throughput $(ARGS)
+
+bench-quick: tools ## The same with few plans and one round: does everything work?
+	go run ./bench throughput --quick $(ARGS)
+
+bench-latency: tools ## Publish to early observation at 10, 50 and 80 % of the maximum
+	go run ./bench latency $(ARGS)
+
+bench-deep: tools ## Ten million entries in the stream against 100,000 (needs 4 GB)
+	go run ./bench deep $(ARGS)
+
+bench-compare: ## Go benchmarks of the hot path against the committed baseline; more allocations fail
+	.ci/bench-compare
+
+bench-baseline: ## Write that baseline anew
+	.ci/bench-compare update
 
 fuzz: ## Every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)

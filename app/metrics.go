@@ -44,8 +44,19 @@ type metrics struct {
 	redelivered *prometheus.CounterVec // group
 	handedBack  *prometheus.CounterVec // group
 
+	written map[writtenKey]counts // the counters of a written observation, found once
+
 	commitsFail atomic.Int64 // since when commits fail, in unix ms; 0 while they work
 }
+
+// writtenKey is what an observation is counted by.
+type writtenKey struct {
+	point  event.Point
+	reason event.Reason
+}
+
+// counts are the counters that rise for it. Finding them by their labels each time costs more than counting.
+type counts struct{ commits, observed, reasons prometheus.Counter }
 
 const namespace = "heat_observer"
 
@@ -55,6 +66,20 @@ func newMetrics(maxWait time.Duration, groups []string) *metrics {
 	m.contract()
 	m.waiting(maxWait)
 	m.transport(groups)
+	m.written = map[writtenKey]counts{}
+	for _, point := range event.Points {
+		for _, reason := range event.Reasons {
+			found := "0"
+			if reason == event.OK {
+				found = "1"
+			}
+			m.written[writtenKey{point, reason}] = counts{
+				commits:  m.commits.WithLabelValues(point.String(), string(stream.Written)),
+				observed: m.observed.WithLabelValues(point.String(), found),
+				reasons:  m.reasons.WithLabelValues(point.String(), string(reason)),
+			}
+		}
+	}
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info", Help: "1, with the version that runs.",
 	}, []string{"version", "goversion"})
@@ -204,16 +229,16 @@ func (m *metrics) Committed(answer *message.Message, result stream.CommitResult)
 	if !ok {
 		return
 	}
-	m.commits.WithLabelValues(point.String(), string(result)).Inc()
-	if result != stream.Written && result != stream.Trimmed {
-		return
+	c := m.written[writtenKey{point, reason}]
+	if result == stream.Written {
+		c.commits.Inc()
+	} else {
+		m.commits.WithLabelValues(point.String(), string(result)).Inc()
 	}
-	found := "0"
-	if reason == event.OK {
-		found = "1"
+	if result == stream.Written || result == stream.Trimmed {
+		c.observed.Inc()
+		c.reasons.Inc()
 	}
-	m.observed.WithLabelValues(point.String(), found).Inc()
-	m.reasons.WithLabelValues(point.String(), string(reason)).Inc()
 }
 
 var _ stream.Events = (*metrics)(nil)
@@ -261,7 +286,12 @@ func (m *metrics) HandedBack(_, group string, n int) {
 }
 
 func (m *metrics) handler(name string) func(outcome string, took time.Duration) {
+	answered := m.handled.WithLabelValues(name, "answered")
 	return func(outcome string, took time.Duration) {
+		if outcome == "answered" { // by far the most
+			answered.Observe(took.Seconds())
+			return
+		}
 		m.handled.WithLabelValues(name, outcome).Observe(took.Seconds())
 	}
 }

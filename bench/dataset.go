@@ -29,11 +29,20 @@ func newDataset(t *trial, plans int) *dataset {
 	d := &dataset{plans: plans, index: make(map[string]int, plans)}
 	server := redistest.Start(t)
 	client := server.NewClient(func(o *redis.Options) { o.ReadTimeout = time.Minute })
+	d.write(t, client)
+	t.check("save the plans", client.Save(t.ctx).Err())
+	server.Stop()
+	d.dump = filepath.Join(server.Dir(), "dump.rdb")
+	return d
+}
+
+// write writes the plans and their heat.
+func (d *dataset) write(t *trial, client *redis.Client) {
 	now := time.Now()
 	const chunk = 500
-	for start := 0; start < plans; start += chunk {
+	for start := 0; start < d.plans; start += chunk {
 		pipe := client.Pipeline()
-		for i := start; i < min(plans, start+chunk); i++ {
+		for i := start; i < min(d.plans, start+chunk); i++ {
 			pairs := pipeline.PlanPairs(plansSeed, uint64(i), now)
 			d.index[pairs[1]] = i
 			pipe.XAdd(t.ctx, &redis.XAddArgs{Stream: planStream, Values: pairs})
@@ -44,10 +53,6 @@ func newDataset(t *trial, plans int) *dataset {
 		_, err := pipe.Exec(t.ctx)
 		t.check("write the plans", err)
 	}
-	t.check("save the plans", client.Save(t.ctx).Err())
-	server.Stop()
-	d.dump = filepath.Join(server.Dir(), "dump.rdb")
-	return d
 }
 
 // heatPairs are the twelve fields of a hash, as the heat bridge writes them.

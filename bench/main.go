@@ -22,6 +22,8 @@ import (
 type commandLine struct {
 	Late       lateCommand       `cmd:"" help:"How soon heat is noticed, what is covered, what a waiting plan costs: us, polling, and the Python-like scheme."`
 	Throughput throughputCommand `cmd:"" help:"Plans per second and CPU per plan: us, hand-written loops, and the stock transport."`
+	Latency    latencyCommand    `cmd:"" help:"Publish to early observation at 10, 50 and 80 % of what is the most, open loop."`
+	Deep       deepCommand       `cmd:"" help:"Ten million entries in the stream against a hundred thousand."`
 	Python     pythonCommand     `cmd:"" hidden:"" help:"The Python-like scheme, as a process of its own."`
 	Peer       peerCommand       `cmd:"" hidden:"" help:"A peer of the throughput measurement, as a process of its own."`
 }

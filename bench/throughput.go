@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,9 +16,7 @@ type throughputCommand struct {
 	Rounds int      `default:"3" help:"How often every variant runs, interleaved."`
 	Plans  int      `default:"100000" help:"Plans of a run; slow variants are given fewer."`
 	Only   []string `placeholder:"KEY" help:"Variants to run, by their keys (a1, a4, u4, b4, c1, c16, d, e, f, ag, g, h2, h4). Default: all."`
-	JSON   string   `placeholder:"FILE" help:"Where the figures go. Default: throughput.json in the output folder."`
-	Out    string   `default:"bin/bench" placeholder:"DIR" help:"Output folder of figures and pictures."`
-	Binary string   `placeholder:"FILE" help:"A processor to measure in place of the one built from this tree."`
+	output
 }
 
 // throughputFigures are all that was measured.
@@ -38,20 +35,11 @@ func (c *throughputCommand) Run(ctx context.Context) error {
 	if c.Quick {
 		c.Rounds, c.Plans = 1, min(c.Plans, 20_000)
 	}
-	if err := os.MkdirAll(c.Out, 0o750); err != nil {
-		return fmt.Errorf("make the output folder: %w", err)
-	}
-	dir, err := os.MkdirTemp("", "bench-")
+	binary, end, err := c.prepare(ctx)
 	if err != nil {
-		return fmt.Errorf("make a folder for the binary: %w", err)
+		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	binary := c.Binary
-	if binary == "" {
-		if binary, err = buildProcessor(ctx, dir); err != nil {
-			return err
-		}
-	}
+	defer end()
 	f := throughputFigures{Machine: describeMachine(ctx), Quick: c.Quick, Rounds: c.Rounds}
 	var failed int
 	err = try(ctx, func(t *trial) { failed = c.measure(t, binary, &f) })
@@ -60,13 +48,10 @@ func (c *throughputCommand) Run(ctx context.Context) error {
 	}
 	f.compare()
 	f.print(os.Stdout)
-	if c.JSON == "" {
-		c.JSON = filepath.Join(c.Out, "throughput.json")
-	}
-	if err := writeJSON(c.JSON, f); err != nil {
+	if err := writeJSON(c.file("throughput.json"), f); err != nil {
 		return err
 	}
-	if err := f.draw(filepath.Join(c.Out, "throughput.svg"), filepath.Join(c.Out, "throughput.png")); err != nil {
+	if err := f.draw(c.file("throughput.svg"), c.file("throughput.png")); err != nil {
 		return err
 	}
 	if failed > 0 {

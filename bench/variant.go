@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 	"time"
@@ -55,7 +56,7 @@ func (v variant) points() (points, groups []string) {
 }
 
 // start starts the processes of a variant on a server.
-func (v variant) start(t *trial, binary string, server *redistest.Server) []*child {
+func (v variant) start(t *trial, binary string, server *redistest.Server, own settings) []*child {
 	if v.peer != "" {
 		self, err := os.Executable()
 		t.check("find the program itself", err)
@@ -73,6 +74,7 @@ func (v variant) start(t *trial, binary string, server *redistest.Server) []*chi
 	if profile := os.Getenv("BENCH_PPROF"); profile != "" {
 		env["P28_PPROF"], env["P28_HTTP_ADDR"] = "true", profile
 	}
+	maps.Copy(env, own)
 	var all []*child
 	for range v.processes {
 		all = append(all, startChild(t, binary, []string{"run"}, env))
@@ -95,20 +97,24 @@ type result struct {
 
 // run measures a variant on a fresh copy of the data.
 func (v variant) run(t *trial, binary string, data *dataset) result {
+	return v.observe(t, binary, data, data.serve(t, v.aof), "0", nil)
+}
+
+// observe measures a variant on the plans behind an entry of the plan stream, which must be those of the data.
+func (v variant) observe(t *trial, binary string, data *dataset, server *redistest.Server, from string, own settings) result {
 	r := result{Variant: v.Key, Plans: data.plans}
-	server := data.serve(t, v.aof)
 	client := server.NewClient(func(o *redis.Options) { o.ReadTimeout = 30 * time.Second })
 	points, groups := v.points()
 	for _, group := range groups {
-		t.check("create the group", client.XGroupCreate(t.ctx, planStream, group, "0").Err())
+		t.check("create the group", client.XGroupCreate(t.ctx, planStream, group, from).Err())
 	}
 	if !v.early { // there is no switch for late alone: early finds everything read
 		t.check("create the group", client.XGroupCreate(t.ctx, planStream, earlyGroup, "$").Err())
 	}
 	before, err := usageOf(server.PID())
 	t.check("measure Redis", err)
-	children := v.start(t, binary, server)
-	v.await(t, client, groups, data.plans)
+	children := v.start(t, binary, server, own)
+	v.await(t, client, groups, data)
 	after, err := usageOf(server.PID())
 	t.check("measure Redis", err)
 	per := 100_000 / float64(data.plans)
@@ -128,8 +134,19 @@ func (v variant) run(t *trial, binary string, data *dataset) result {
 	return r
 }
 
+// lastID is the ID of the newest plan.
+func (t *trial) lastID(client *redis.Client) string {
+	newest, err := client.XRevRangeN(t.ctx, planStream, "+", "-", 1).Result()
+	t.check("find the newest plan", err)
+	if len(newest) == 0 {
+		t.Fatalf("the plan stream is empty")
+	}
+	return newest[0].ID
+}
+
 // await waits until the groups have read everything and nothing is pending.
-func (v variant) await(t *trial, client *redis.Client, groups []string, plans int) {
+func (v variant) await(t *trial, client *redis.Client, groups []string, data *dataset) {
+	last := t.lastID(client)
 	end := time.Now().Add(2 * time.Minute)
 	for {
 		infos, err := client.XInfoGroups(t.ctx, planStream).Result()
@@ -140,8 +157,8 @@ func (v variant) await(t *trial, client *redis.Client, groups []string, plans in
 				if info.Name != group {
 					continue
 				}
-				state += fmt.Sprintf(" %s: %d read, %d pending", group, info.EntriesRead, info.Pending)
-				if info.EntriesRead == int64(plans) && info.Pending == 0 {
+				state += fmt.Sprintf(" %s: up to %s of %s, %d pending", group, info.LastDeliveredID, last, info.Pending)
+				if info.LastDeliveredID == last && info.Pending == 0 {
 					done++
 				}
 			}
@@ -150,7 +167,7 @@ func (v variant) await(t *trial, client *redis.Client, groups []string, plans in
 			return
 		}
 		if time.Now().After(end) || t.ctx.Err() != nil {
-			t.Fatalf("not all of %d plans were observed in time:%s", plans, state)
+			t.Fatalf("not all of %d plans were observed in time:%s", data.plans, state)
 		}
 		pauseUntil(t.ctx, time.Now().Add(20*time.Millisecond))
 	}

@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Groups: Groups{Early: "p28_early", Late: "p28_late", Start: "auto", Consumer: "worker-7"},
 		Read:   Read{Batch: 256, Block: 500 * time.Millisecond, ClaimMinIdle: 5 * time.Second, MaxFailures: 5},
-		Early:  Early{MaxInflight: 1024},
+		Early:  Early{MaxInflight: 2048},
 		Late: Late{
 			Enabled: true, MaxWait: 2 * time.Second, Poll: 100 * time.Millisecond, MaxWorkers: 4, MaxInflight: 200,
 			MaxRedisErrors: 2, OnSaturation: "queue", Notify: "auto", SweepFactor: 10, Watch: 30 * time.Second,

@@ -37,7 +37,7 @@ var table = []Setting{
 	{Name: "P28_MAX_DEBUG_CHARS", Group: groupHeat, Default: "400", Unit: "characters", Min: 160, Max: 65536,
 		Help: "Longest debug_json of an observation; it stays valid JSON when shortened.",
 		at:   func(c *Config) any { return &c.Output.MaxDebugChars }},
-	{Name: "P28_EARLY_MAX_INFLIGHT", Group: groupHeat, Default: "1024", Unit: "plans", Min: 1, Max: 100_000,
+	{Name: "P28_EARLY_MAX_INFLIGHT", Group: groupHeat, Default: "2048", Unit: "plans", Min: 1, Max: 100_000,
 		Help: "Plans in the early handler at once. It bounds memory and how much a crash leaves to be claimed.",
 		at:   func(c *Config) any { return &c.Early.MaxInflight }},
 

@@ -74,6 +74,22 @@ func (f Fields) Check() error {
 	return nil
 }
 
+// Cut takes complete Fields off the front of b.
+func Cut(b []byte) (f Fields, rest []byte, err error) {
+	n, rest, err := header(b)
+	for range 2 * n {
+		if err != nil {
+			break
+		}
+		_, rest, err = bulk(rest)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	size := len(b) - len(rest)
+	return Fields(b[:size:size]), rest, nil
+}
+
 // All yields name and value in turn, both parts of f and not copies of it. Malformed Fields end the
 // sequence where they cease to be readable; use Check where that matters.
 func (f Fields) All() iter.Seq2[[]byte, []byte] {

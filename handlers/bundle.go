@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -24,6 +25,9 @@ type BulkLooker interface {
 	LookEach(ctx context.Context, dst []event.Look, planIDs []string) []event.Look
 }
 
+// mostLooks bounds the looks in one round trip, about a millisecond of Redis.
+const mostLooks = 512
+
 // NewEarlyBundle is NewEarly for many.
 func NewEarlyBundle(looker BulkLooker, s Settings) Bundle {
 	return func(ctx context.Context, msgs []*message.Message, _ Park) []*message.Message {
@@ -32,7 +36,10 @@ func NewEarlyBundle(looker BulkLooker, s Settings) Bundle {
 		for i := range plans {
 			ids[i] = plans[i].plan.PlanID
 		}
-		looks := looker.LookEach(ctx, make([]event.Look, 0, len(ids)), ids)
+		looks := make([]event.Look, 0, len(ids))
+		for chunk := range slices.Chunk(ids, mostLooks) {
+			looks = looker.LookEach(ctx, looks, chunk)
+		}
 		answers := answersTo(msgs, plans)
 		for i, look := range looks {
 			wait := event.NewWait(event.Early, plans[i].published, s.Rules)

@@ -111,7 +111,7 @@ func (s *subscription) watchBundle(b *Bundle, m *message.Message) {
 	select {
 	case <-m.Acked():
 		settle = func(i int, d *Delivery) {
-			if b.alone != nil && b.alone[i] {
+			if i < len(b.alone) && b.alone[i] {
 				s.watchers.Go(func() { s.deliver(d) })
 				return
 			}

@@ -120,6 +120,10 @@ func (r *reply) id() (entry.ID, error) {
 
 // fields cuts out an array of names and values as it is. A nil, and a broken one, is none.
 func (r *reply) fields() (entry.Fields, error) {
+	if f, rest, err := entry.Cut(r.rest); err == nil { // nearly always; the rest of the function says what is wrong
+		r.rest = rest
+		return f, nil
+	}
 	start := r.rest
 	n, err := r.array()
 	if err != nil || n < 0 {
