@@ -67,7 +67,7 @@ func TestBrokenFence(t *testing.T) {
 		v.print(os.Stdout, r)
 		t.Fatal("without the fence nothing was observed twice: the chaos run would not notice")
 	}
-	first := v.rules[0]
+	first := v.once
 	if len(first.wrong) == 0 || !strings.Contains(first.wrong[0], "observations") {
 		t.Errorf("%d plans were observed more than once, and the verdict does not say so: %v", v.duplicates(), first.wrong)
 	}

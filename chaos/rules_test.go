@@ -72,7 +72,7 @@ func (r *run) judgeCalm(v *verdict) {
 
 // judgeWaits: no late wait was longer than allowed while Redis was healthy, and wait_ms tells the truth.
 func (r *run) judgeWaits(v *verdict) {
-	waits := v.rule("no wait longer than max wait plus one poll interval while Redis was healthy")
+	v.waits = v.rule("no wait longer than max wait plus one poll interval while Redis was healthy")
 	honest := v.rule("wait_ms and after_deadline are true")
 	longest, excused, boundless := time.Duration(0), 0, 0
 	for _, o := range v.all {
@@ -99,18 +99,18 @@ func (r *run) judgeWaits(v *verdict) {
 			boundless++
 			continue
 		}
-		waits.checked++
+		v.waits.checked++
 		if extra == 0 {
 			longest = max(longest, o.wait)
 		}
 		if o.wait > maxWait+poll+extra {
-			waits.fail("plan %s, entry %s, waited %v (reason %s), allowed are %v", o.plan, o.source, o.wait, o.reason, maxWait+poll+extra)
+			v.waits.fail("plan %s, entry %s, waited %v (reason %s), allowed are %v", o.plan, o.source, o.wait, o.reason, maxWait+poll+extra)
 		}
 	}
-	if least := int(r.plan.healthy * float64(waits.checked+boundless)); waits.checked < least {
-		v.invalid = append(v.invalid, fmt.Sprintf("only %d waits fell into a time without a fault or a stall, at least %d are asked for", waits.checked, least))
+	if least := int(r.plan.healthy * float64(v.waits.checked+boundless)); v.waits.checked < least {
+		v.invalid = append(v.invalid, fmt.Sprintf("only %d waits fell into a time without a fault or a stall, at least %d are asked for", v.waits.checked, least))
 	}
-	waits.note = fmt.Sprintf("the longest in healthy time was %v; %d plans waited across a fault; machine or Redis stalled for %v", longest,
+	v.waits.note = fmt.Sprintf("the longest in healthy time was %v; %d plans waited across a fault; machine or Redis stalled for %v", longest,
 		excused, r.windows.stalled.Round(time.Millisecond))
 }
 

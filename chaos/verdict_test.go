@@ -39,6 +39,8 @@ func (r *rule) fail(format string, args ...any) {
 // nothing of it asks the observer.
 type verdict struct {
 	rules   []*rule
+	once    *rule    // that of the promise
+	waits   *rule    // that of the waits
 	invalid []string // why the run proves nothing
 
 	observed map[string][]observation // by point and plan
@@ -162,7 +164,7 @@ func (r *run) fate(id entry.ID) (trimmed, lost bool) {
 // judgePlans: every plan that Redis has kept is observed exactly once at each point, and the others at most once, with a
 // record.
 func (r *run) judgePlans(v *verdict) {
-	once := v.rule("every plan × observation point has exactly one observation")
+	v.once = v.rule("every plan × observation point has exactly one observation")
 	kept := v.rule("nothing acknowledged without an observation, a dead letter or a record")
 	forgot := v.rule("nothing missing beyond what Redis itself lost")
 	plans := map[string]entry.ID{} // the last entry of each
@@ -174,11 +176,11 @@ func (r *run) judgePlans(v *verdict) {
 	for plan, id := range plans {
 		trimmed, mayBeLost := r.fate(id)
 		for i, point := range points {
-			once.checked++
+			v.once.checked++
 			n := v.observed[point+" "+plan]
 			switch {
 			case len(n) > 1:
-				once.fail("plan %s has %d observations at %s: %v", plan, len(n), point, ids(n))
+				v.once.fail("plan %s has %d observations at %s: %v", plan, len(n), point, ids(n))
 			case len(n) == 1:
 			case v.standing[plan]:
 				kept.fail("plan %s, entry %s, is in the stream, acknowledged and not observed at %s", plan, id, point)
@@ -196,10 +198,10 @@ func (r *run) judgePlans(v *verdict) {
 	}
 	for key, list := range v.observed {
 		if _, ok := plans[list[0].plan]; !ok {
-			once.fail("%s was observed and never published", key)
+			v.once.fail("%s was observed and never published", key)
 		}
 	}
-	kept.checked = once.checked
+	kept.checked = v.once.checked
 	for _, g := range groups {
 		if recorded := v.totals["trimmed:"+g]; int64(v.missing[g]) > recorded {
 			kept.fail("group %s: %d plans were trimmed and not observed, and only %d are recorded as trimmed", g, v.missing[g], recorded)
