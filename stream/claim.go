@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,7 +23,7 @@ const (
 // claim is the loop that takes over what others left behind. A pass over all that is pending is dear, so it is made only
 // when a consumer with pending entries has gone quiet, when one that drains says so, and now and then.
 func (s *subscription) claim(ctx context.Context) {
-	probe := time.NewTicker(min(probeEvery, s.cfg.MinIdle))
+	probe := time.NewTimer(min(probeEvery, s.cfg.MinIdle))
 	defer probe.Stop()
 	swept := time.Now()
 	for {
@@ -31,12 +32,13 @@ func (s *subscription) claim(ctx context.Context) {
 			return
 		case <-s.claimNow:
 		case <-probe.C:
-			died, consumers, err := s.probe(ctx)
+			found, err := s.probe(ctx)
+			probe.Reset(min(probeEvery, found.next))
 			if err != nil {
 				continue // the reader says what is wrong
 			}
-			sweepAfter := sweepEvery * time.Duration(max(1, consumers))
-			if !died && time.Since(swept) <= sweepAfter {
+			sweepAfter := sweepEvery * time.Duration(max(1, found.consumers))
+			if !found.died && time.Since(swept) <= sweepAfter {
 				continue
 			}
 		}
@@ -56,33 +58,53 @@ func (s *subscription) claimSoon() {
 	}
 }
 
-// probe reports whether a consumer has died with entries pending, and how many consumers there are. It removes those that
-// are long gone.
-func (s *subscription) probe(ctx context.Context) (died bool, number int, err error) {
+// fleet is what a look at the group's consumers finds.
+type fleet struct {
+	consumers int
+	died      bool          // one with entries pending is idle for min idle
+	next      time.Duration // until one that is quiet now will have been
+}
+
+// probe looks at the consumers, and removes those that are long gone.
+func (s *subscription) probe(ctx context.Context) (found fleet, err error) {
+	found.next = s.cfg.MinIdle
 	consumers, err := s.client.XInfoConsumers(ctx, s.stream, s.cfg.Group).Result()
 	if err != nil {
-		return false, 0, fmt.Errorf("list consumers of %s: %w", s.cfg.Group, err)
+		return found, fmt.Errorf("list consumers of %s: %w", s.cfg.Group, err)
 	}
+	found.consumers = len(consumers)
 	for _, c := range consumers {
 		switch {
 		case c.Name == s.cfg.Consumer:
 		case c.Pending > 0 && c.Idle >= s.cfg.MinIdle:
-			died = true
+			found.died = true
+		case c.Pending > 0:
+			found.next = min(found.next, s.cfg.MinIdle-c.Idle+time.Millisecond)
 		case c.Pending == 0 && c.Idle >= s.cfg.ConsumerTTL:
 			n, err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.cfg.Group, c.Name).Int()
 			if err != nil {
-				return died, len(consumers), fmt.Errorf("remove consumer %s: %w", c.Name, err)
+				return found, fmt.Errorf("remove consumer %s: %w", c.Name, err)
 			}
 			if n > 0 {
 				s.log.InfoContext(ctx, "removed a consumer that is long gone", "removed", c.Name, "idle", c.Idle)
 			}
 		}
 	}
-	return died, len(consumers), nil
+	return found, nil
 }
 
-// claimPass goes once over all that is pending.
+// claimPass goes once over all that is pending. Claiming does not wait until what was claimed has been delivered: the
+// dead worker's entries are safe in hand first.
 func (s *subscription) claimPass(ctx context.Context) error {
+	claimed := make(chan []*Delivery, s.cfg.MaxInFlight/s.cfg.Batch+1)
+	var delivering sync.WaitGroup
+	delivering.Go(func() {
+		for deliveries := range claimed {
+			s.deliverAll(deliveries)
+		}
+	})
+	defer delivering.Wait()
+	defer close(claimed)
 	for cursor := "0-0"; ; {
 		n := s.credits.take(ctx, s.cfg.Batch)
 		if n == 0 {
@@ -93,7 +115,7 @@ func (s *subscription) claimPass(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.deliverAll(deliveries)
+		claimed <- deliveries
 		if next == "0-0" {
 			return nil
 		}

@@ -181,6 +181,11 @@ func TestRecoversFromFaults(t *testing.T) {
 			mend: func(_ *world, p *redistest.Proxy) { p.Refuse(false) },
 		},
 		{
+			name: "connection reset", shows: "reset",
+			harm: func(_ *world, p *redistest.Proxy) { p.Target("127.0.0.1:1"); p.Cut() },
+			mend: func(w *world, p *redistest.Proxy) { p.Target(w.server.Addr()) },
+		},
+		{
 			name: "accepts and never answers", shows: "timeout",
 			harm: func(_ *world, p *redistest.Proxy) { p.Blackhole(true) },
 			mend: func(_ *world, p *redistest.Proxy) { p.Blackhole(false) },
