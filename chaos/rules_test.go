@@ -124,11 +124,12 @@ func (r *run) judgeEnd(v *verdict) {
 	bounded := v.rule("memory, goroutines and connections are bounded")
 	before, after := r.usage[0], r.usage[1]
 	bounded.checked = 3
-	// A worker has a pool of 24 connections, and one for announcements and one for nudges in each subscription.
+	// A worker has a pool of 24 connections, one for announcements and one for nudges in each of four subscriptions, and the
+	// proxy may not have seen the end of some yet.
 	if after.goroutines > before.goroutines+40 {
 		bounded.fail("a worker has %.0f goroutines at rest, it began with %.0f", after.goroutines, before.goroutines)
 	}
-	if after.connections > 32 {
+	if after.connections > 40 {
 		bounded.fail("a worker has %.0f connections", after.connections)
 	}
 	most := 256.0 * (1 << 20)
