@@ -176,10 +176,10 @@ func (noScript) RedisError()   {}
 
 // The lines that are the fence and the dedupe check, and what is put in their place.
 const (
-	fenceLine   = "local owner = p[1] and p[1][2]"
-	noFence     = "local owner = me"
-	dedupeLine  = "local done = redis.call('EXISTS', dedupe) == 1"
-	noDedupe    = "local done = false"
+	fenceLine   = "if p[1] then owner = p[1][2] end"
+	noFence     = "owner = me"
+	dedupeLine  = "if fresh then done = written[dedupe] else done = redis.call('EXISTS', dedupe) == 1 end"
+	noDedupe    = "done = false"
 	notFoundErr = "the commit script has changed: teach this test its fence again"
 )
 
