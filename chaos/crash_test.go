@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -118,10 +119,15 @@ func publish(t *testing.T, client *redis.Client, n int, withHeat bool) (ids []st
 
 func writeHeat(t *testing.T, client *redis.Client, ids []string) {
 	t.Helper()
-	ctx, cancel := deadline()
-	defer cancel()
-	for _, id := range ids {
-		mustDo(t, "write heat", client.HSet(ctx, heatPrefix+id, heatPairs(id, time.Now())).Err())
+	for chunk := range slices.Chunk(ids, 500) {
+		ctx, cancel := deadline()
+		pipe := client.Pipeline()
+		for _, id := range chunk {
+			pipe.HSet(ctx, heatPrefix+id, heatPairs(id, time.Now()))
+		}
+		_, err := pipe.Exec(ctx)
+		cancel()
+		mustDo(t, "write heat", err)
 	}
 }
 
