@@ -41,7 +41,7 @@ chaos: tools ## Break everything under load and check the promise: SEED (printed
 	CI=true CHAOS_SEED=$(SEED) CHAOS_DURATION=$(DURATION) CHAOS_RATE=$(RATE) \
 		go test -count=1 -v -timeout 2h -run '^TestChaos$$' ./chaos/
 
-chaos-broken: tools ## Workers without the fence, of which the same verdict must report duplicates
+chaos-broken: tools ## Workers without fence and dedupe keys, of which the same verdict must report duplicates
 	CI=true go test -count=1 -v -timeout 5m -run '^TestBrokenFence$$' ./chaos/
 
 bench: tools ## Throughput beside hand-written loops and the stock transport, interleaved (five minutes; figures in bin/bench)

@@ -5,7 +5,7 @@
 //     another one finish, and looks at what Redis holds.
 //   - TestChaos keeps three workers under load while faults of every kind happen in an order that follows from a seed,
 //     ends with a quiet period and prints the table of invariants. `make chaos SEED=2 DURATION=5m` is the long form.
-//   - TestBrokenFence takes the fence out of the commit script and expects the same verdict to report duplicates: a
+//   - TestBrokenFence takes fence and dedupe keys out of the commit script and expects the same verdict to report duplicates: a
 //     proof that cannot fail proves nothing. `make chaos-broken` runs it.
 //   - TestRollingRestart replaces three workers one after the other under load, and TestTakeover kills one that has
 //     50,000 plans in hand.

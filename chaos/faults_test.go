@@ -21,7 +21,7 @@ type fault struct {
 // faults are all kinds, each of which a valid run has met at least twice.
 var faults = []fault{
 	{"worker killed", (*run).killWorker},
-	{"zombie woken", func(r *run) bool { return r.zombie(0) }},
+	{"zombie woken", (*run).zombie},
 	{"worker drained", (*run).drainWorker},
 	{"redis killed", func(r *run) bool { return r.crashRedis(0) }},
 	{"redis lost power", func(r *run) bool { return r.crashRedis(16<<10 + r.rng.Int64N(400<<10)) }},
@@ -36,12 +36,6 @@ var faults = []fault{
 	{"memory full", (*run).fillMemory},
 	{"replica promoted", (*run).failOver},
 }
-
-// shortTTL is a life of dedupe keys that a zombie can outsleep.
-const shortTTL = time.Second
-
-// lateZombie is one that wakes when no dedupe key is left of what it held.
-var lateZombie = fault{"zombie woken late", func(r *run) bool { return r.zombie(2 * shortTTL) }}
 
 // recovery is how long after a fault the clients' backoff may still last.
 const recovery = 2500 * time.Millisecond
@@ -82,9 +76,8 @@ func (r *run) killWorker() bool {
 	return held > 0
 }
 
-// zombie stops a worker that holds entries, waits until others have claimed and finished all of them, and wakes it, some
-// time later.
-func (r *run) zombie(later time.Duration) bool {
+// zombie stops a worker that holds entries, waits until others have claimed and finished all of them, and wakes it.
+func (r *run) zombie() bool {
 	_, w := r.anyWorker()
 	finished := false
 	r.excused(minIdle+2*time.Second, func() {
@@ -105,7 +98,6 @@ func (r *run) zombie(later time.Duration) bool {
 		if !finished {
 			r.t.Errorf("what a stopped worker held was not claimed and finished within 15s")
 		}
-		time.Sleep(later)
 	})
 	return finished
 }

@@ -24,10 +24,7 @@ import (
 const (
 	crashAt    = "CHAOS_CRASH"       // a crashPoint
 	crashGroup = "CHAOS_CRASH_GROUP" // the consumer group at whose command it dies, "" for any
-	breakFence = "CHAOS_BREAK"       // commit without the fence
-
-	breakOne  = "fence" // without it alone
-	breakBoth = "both"  // without it and without dedupe keys
+	breakFence = "CHAOS_BREAK"       // "fence": commit without fence and dedupe key
 )
 
 // work is the life of a worker: `processor run` with a hook on its client.
@@ -48,7 +45,7 @@ func work() int {
 	case os.Getenv(crashAt) != "":
 		hook = &crasher{point: crashPoint(os.Getenv(crashAt)), group: os.Getenv(crashGroup), cfg: cfg}
 	case os.Getenv(breakFence) != "":
-		hook = &breaker{cfg: cfg, dedupes: os.Getenv(breakFence) == breakOne}
+		hook = &breaker{cfg: cfg}
 	}
 	err = app.Run(ctx, cfg, app.Options{
 		Logger:    slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.SlogLevel()})),
@@ -166,11 +163,8 @@ func groupOfScript(cmd redis.Cmder) string {
 	return fmt.Sprint(args[3+keys])
 }
 
-// breaker takes the fence out of the commit script, and the dedupe key unless it dedupes.
-type breaker struct {
-	cfg     config.Config
-	dedupes bool
-}
+// breaker takes fence and dedupe key out of the commit script.
+type breaker struct{ cfg config.Config }
 
 var _ redis.Hook = (*breaker)(nil)
 
@@ -205,11 +199,7 @@ func (b *breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if !ok || !strings.Contains(text, fenceLine) || !strings.Contains(text, dedupeLine) {
 			panic(errors.New(notFoundErr))
 		}
-		text = strings.Replace(text, fenceLine, noFence, 1)
-		if !b.dedupes {
-			text = strings.Replace(text, dedupeLine, noDedupe, 1)
-		}
-		args[1] = text
+		args[1] = strings.NewReplacer(fenceLine, noFence, dedupeLine, noDedupe).Replace(text)
 		return next(ctx, cmd)
 	}
 }
