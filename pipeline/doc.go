@@ -2,7 +2,9 @@
 // Gate for the heat gate and Bridge for the heat bridge. They speak the wire contract and nothing of the
 // observer, so that a demo, a test or a load run meets the same streams and hashes as production.
 //
-// Each is one goroutine, the caller's: Run works until its context ends and then returns nil, or returns the
+// Load is the apply layer under stress: any rate, with bursts, free of coordinated omission.
+//
+// Each of the stand-ins is one goroutine, the caller's: Run works until its context ends and then returns nil, or returns the
 // error that trying again cannot mend (a key of the wrong type, a refused login). Everything else is logged
 // and tried again with backoff, and a group that is gone is made anew. A plan that was read is acknowledged
 // only when its effect is written, so that what a stand-in held when it ended is done when it runs again (and

@@ -10,7 +10,7 @@ import (
 
 // Foreign reports whether a plan stream belongs to somebody else, and by what that is seen: it is no stream,
 // it has a group that is not among ourGroups, GateGroup is read by another consumer than our stand-in, or one
-// of its oldest or newest hundred entries was not written by Planner. Writing to such a stream could make
+// of its oldest or newest hundred entries was not written by Planner or Load. Writing to such a stream could make
 // execution services act.
 //
 // A stream that is absent or empty and has no such group is ours to use. The answer holds for the moment: a
@@ -38,7 +38,7 @@ func Foreign(ctx context.Context, client redis.UniversalClient, stream string, o
 		return false, "", fmt.Errorf("read %s: %w", stream, err)
 	}
 	for _, message := range append(newest, oldest...) {
-		if message.Values["source"] != Source {
+		if sourceOf(message.Values) != Source {
 			return true, fmt.Sprintf("entry %s of %s was not written by a stand-in", message.ID, stream), nil
 		}
 	}

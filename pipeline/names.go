@@ -1,5 +1,7 @@
 package pipeline
 
+import "github.com/redis/go-redis/v9"
+
 // The names of the wire contract, for settings that are left empty.
 const (
 	PlanStream     = "quantum:stream:apply.plan"
@@ -18,3 +20,6 @@ const (
 
 // defaultMaxLen is the length to which the streams are trimmed, approximately.
 const defaultMaxLen = 10_000
+
+// Client is what the stand-ins speak to Redis through: one server, a primary that sentinels name, or a cluster.
+type Client = redis.UniversalClient

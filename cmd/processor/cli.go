@@ -22,6 +22,7 @@ type cli struct {
 	Run        runCommand        `cmd:"" help:"Observe plans until told to stop."`
 	Demo       demoCommand       `cmd:"" help:"Show the whole pipeline at work; needs nothing else."`
 	Standin    standinCommand    `cmd:"" help:"Run a stand-in for one of the services around the observer."`
+	Load       loadCommand       `cmd:"" help:"Write plans at a rate, with bursts, and say how it went."`
 	Status     statusCommand     `cmd:"" help:"Say how the groups are, and what is stuck."`
 	Deadletter deadletterCommand `cmd:"" help:"List, show, redrive and purge entries that were given up."`
 	Group      groupCommand      `cmd:"" help:"Show and move consumer groups."`
@@ -45,6 +46,7 @@ func newCLI() *cli {
 			Gate:    standinGate{settings: newSettings()},
 			Bridge:  standinBridge{settings: newSettings()},
 		},
+		Load:        loadCommand{settings: newSettings()},
 		Status:      statusCommand{operated: operated{settings: newSettings()}},
 		Deadletter:  newDeadletterCommand(),
 		Group:       newGroupCommand(),
