@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"heatobserver/config"
+	"heatobserver/heat"
 )
 
 // ConfigError is an error that the operator mends in the configuration; the process exits 78.
@@ -62,20 +64,41 @@ func redisOptions(cfg config.Redis, blocks time.Duration) (*redis.Options, error
 // worse.
 func unsupported(cfg config.Config) error {
 	var errs []error
-	refuse := func(given bool, name, instead string) {
-		if given {
-			errs = append(errs, fmt.Errorf("%s is not supported by this version; %s", name, instead))
-		}
+	if cfg.Partitioned() {
+		errs = append(errs, errors.New("P28_PLAN_STREAMS is not supported by this version; give one stream as P28_PLAN_STREAM"))
 	}
-	refuse(len(cfg.Redis.Cluster) > 0, "REDIS_CLUSTER", "give one server")
-	refuse(len(cfg.Redis.Sentinels) > 0, "REDIS_SENTINELS", "give one server")
-	refuse(cfg.Partitioned(), "P28_PLAN_STREAMS", "give one stream as P28_PLAN_STREAM")
-	refuse(cfg.Throttle.FleetPerSec > 0, "P28_THROTTLE_FLEET_PER_SEC", "use P28_THROTTLE_PER_SEC, which holds for each process")
+	if len(cfg.Redis.Cluster) > 0 {
+		errs = append(errs, oneTag(cfg))
+	}
 	return errors.Join(errs...)
 }
 
-// NewClient connects (lazily) to the Redis of the configuration. The caller closes it.
-func NewClient(cfg config.Config) (*redis.Client, error) {
+// oneTag reports the names that do not share their hash tag, and so their slot, with the plan stream: a commit touches
+// all of them in one script.
+func oneTag(cfg config.Config) error {
+	tag := config.HashTag(cfg.Streams.Plan)
+	if tag == "" {
+		return fmt.Errorf("REDIS_CLUSTER needs a common hash tag in all names, such as {quantum}: P28_PLAN_STREAM=%s has none", cfg.Streams.Plan)
+	}
+	var errs []error
+	for _, name := range []struct{ setting, value string }{
+		{"P28_HEAT_OBS_STREAM", cfg.Streams.Observed},
+		{"P28_DEAD_STREAM", cfg.Streams.Dead},
+		{"P28_REDRIVE_STREAM", cfg.Streams.Redrive},
+		{"P28_DEDUPE_PREFIX", cfg.Output.DedupePrefix},
+		{"P28_KEY_PREFIX", cfg.Output.KeyPrefix},
+	} {
+		if config.HashTag(name.value) != tag {
+			errs = append(errs, fmt.Errorf("%s=%s has not the hash tag {%s} of P28_PLAN_STREAM: on a Redis Cluster they have to share a slot",
+				name.setting, name.value, tag))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// NewClient connects (lazily) to the Redis of the configuration: one server, the primary that sentinels name, or a
+// cluster. The caller closes it.
+func NewClient(cfg config.Config) (redis.UniversalClient, error) {
 	if err := unsupported(cfg); err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -84,5 +107,55 @@ func NewClient(cfg config.Config) (*redis.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case len(cfg.Redis.Sentinels) > 0:
+		return redis.NewFailoverClient(failoverOptions(cfg.Redis, opts)), nil
+	case len(cfg.Redis.Cluster) > 0:
+		return redis.NewClusterClient(clusterOptions(cfg.Redis, opts)), nil
+	}
 	return redis.NewClient(opts), nil
+}
+
+// failoverOptions are opts for the primary that the sentinels name at the moment. Every new connection asks them, and
+// when they announce another primary the connections to the old one are closed.
+func failoverOptions(cfg config.Redis, opts *redis.Options) *redis.FailoverOptions {
+	return &redis.FailoverOptions{
+		MasterName: cfg.MasterName, SentinelAddrs: cfg.Sentinels,
+		DB: opts.DB, Username: opts.Username, Password: opts.Password, TLSConfig: anyName(opts.TLSConfig),
+		ClientName: opts.ClientName, DisableIdentity: true,
+		Protocol: opts.Protocol, OnConnect: opts.OnConnect, PushNotificationProcessor: opts.PushNotificationProcessor,
+		MaxRetries: -1, DialerRetries: 1,
+		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout, PoolSize: opts.PoolSize,
+	}
+}
+
+// clusterOptions are opts for every node. A command is sent again where a node says that its slot has moved; what must
+// not be sent twice is raw (see stream), which go-redis never repeats.
+func clusterOptions(cfg config.Redis, opts *redis.Options) *redis.ClusterOptions {
+	return &redis.ClusterOptions{
+		Addrs: cfg.Cluster, Username: opts.Username, Password: opts.Password, TLSConfig: anyName(opts.TLSConfig),
+		ClientName: opts.ClientName, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1,
+		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout, PoolSize: opts.PoolSize,
+		ClusterStateReloadInterval: time.Second, // a raw reply hides from go-redis that a slot has moved
+		MaintNotificationsConfig:   opts.MaintNotificationsConfig,
+	}
+}
+
+// anyName takes out the name of the one server, so that each connection checks that of its own.
+func anyName(c *tls.Config) *tls.Config {
+	if c != nil {
+		c = c.Clone()
+		c.ServerName = ""
+	}
+	return c
+}
+
+// tracking is the Connector of what announces writes of heat. With sentinels each session asks for the primary anew.
+func tracking(cfg config.Redis, opts *redis.Options) heat.Connector {
+	if len(cfg.Sentinels) == 0 {
+		return heat.Tracking(opts)
+	}
+	return heat.TrackingThrough(opts, func(own *redis.Options) *redis.Client {
+		return redis.NewFailoverClient(failoverOptions(cfg, own))
+	})
 }

@@ -2,6 +2,9 @@ package app
 
 import "fmt"
 
+// NewFleetLimiter is a worker's side of the limit over all workers.
+var NewFleetLimiter = newFleetLimiter
+
 // WithEnd adds to the options what ends the subscription of a handler behind the application's back, as a defect of the
 // transport would: nothing that Redis answers does.
 func WithEnd(opts Options, handler string) (Options, func() error) {

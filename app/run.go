@@ -45,7 +45,7 @@ type Options struct {
 type processor struct {
 	cfg     config.Config
 	log     *slog.Logger
-	client  *redis.Client
+	client  redis.UniversalClient
 	clock   *clock
 	metrics *metrics
 
@@ -196,12 +196,16 @@ func (p *processor) build(ctx context.Context, running *sync.WaitGroup) (err err
 	p.atEnd("waiter", func() error { p.waiter.Close(); return nil })
 	p.metrics.gauge("waiting_plans", "Plans that wait for their heat in this process.", nil, func() float64 { return float64(p.waiter.Len()) })
 
-	if p.cfg.Late.Notify == config.NotifyAuto && p.cfg.LateEnabled() {
+	switch {
+	case p.cfg.Late.Notify != config.NotifyAuto || !p.cfg.LateEnabled():
+	case len(p.cfg.Redis.Cluster) > 0:
+		p.log.InfoContext(ctx, "heat is polled: on a cluster its writes are not announced", "poll", p.cfg.Late.Poll)
+	default:
 		opts, err := redisOptions(p.cfg.Redis, p.cfg.Read.Block)
 		if err != nil {
 			return err
 		}
-		watcher, err := heat.NewWatcher(heat.Tracking(opts), p.cfg.HeatLookupPrefix, p.waiter, heat.WatcherOptions{Log: p.log})
+		watcher, err := heat.NewWatcher(tracking(p.cfg.Redis, opts), p.cfg.HeatLookupPrefix, p.waiter, heat.WatcherOptions{Log: p.log})
 		if err != nil {
 			return err
 		}
@@ -343,7 +347,7 @@ type observer struct {
 func (p *processor) addHandler(router *message.Router, o observer) error {
 	name, group := o.name, o.group
 	log := p.log.With("handler", name)
-	if p.cfg.Throttle.PerSec > 0 {
+	if p.cfg.Throttle.PerSec > 0 || p.cfg.Throttle.FleetPerSec > 0 {
 		o.bundles = nil // the limit holds for each plan
 	}
 	out := p.cfg.Output
@@ -397,6 +401,10 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 	routed.AddMiddleware(o.own...)
 	if perSec := p.cfg.Throttle.PerSec; perSec > 0 {
 		routed.AddMiddleware(middleware.Throttle(perSec, p.cfg.Throttle.EffectiveBurst()))
+	}
+	if perSec := p.cfg.Throttle.FleetPerSec; perSec > 0 {
+		limiter := newFleetLimiter(p.client, out.KeyPrefix+"throttle:"+name, perSec, log)
+		routed.AddMiddleware(middleware.ThrottleBy(limiter))
 	}
 	routed.AddMiddleware(middleware.Recoverer)
 	h := &handler{name: name, group: group, subscriber: subscriber, routed: routed}

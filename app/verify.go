@@ -45,7 +45,7 @@ func Verify(ctx context.Context, cfg config.Config, setup verify.Setup, live boo
 	return verify.Run(ctx, client, setup), nil
 }
 
-func reach(ctx context.Context, client *redis.Client) error {
+func reach(ctx context.Context, client redis.UniversalClient) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	return client.Ping(ctx).Err()

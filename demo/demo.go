@@ -101,7 +101,7 @@ func listenSomewhere(ctx context.Context, addr string) (net.Listener, error) {
 type show struct {
 	opts   Options
 	cfg    config.Config
-	client *redis.Client
+	client redis.UniversalClient
 	began  time.Time
 
 	planner *pipeline.Planner
@@ -187,7 +187,7 @@ func (s *show) run(ctx context.Context, listener net.Listener) error {
 }
 
 // lastID is where a stream ends now.
-func lastID(ctx context.Context, client *redis.Client, stream string) (string, error) {
+func lastID(ctx context.Context, client redis.UniversalClient, stream string) (string, error) {
 	last, err := client.XRevRangeN(ctx, stream, "+", "-", 1).Result()
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", stream, err)

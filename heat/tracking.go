@@ -15,12 +15,16 @@ import (
 var errUnsupported = errors.New("the server does not announce writes")
 
 // Connector makes the client of one Watcher connection, which is closed with it. Every connection of that client
-// must speak RESP3 and run setup in its OnConnect hook. Sentinel and each node of a Cluster need a Connector of
-// their own.
+// must speak RESP3 and run setup in its OnConnect hook. Each node of a Cluster needs a Connector of its
+// own.
 type Connector func(setup func(ctx context.Context, conn *redis.Conn) error) *redis.Client
 
 // Tracking is the Connector of one server. What opts say about address, credentials and TLS is kept.
-func Tracking(opts *redis.Options) Connector {
+func Tracking(opts *redis.Options) Connector { return TrackingThrough(opts, redis.NewClient) }
+
+// TrackingThrough is Tracking with a client of another make, such as one that asks sentinels for the primary. It has to
+// keep all that the options it is handed say but the address.
+func TrackingThrough(opts *redis.Options, newClient func(*redis.Options) *redis.Client) Connector {
 	return func(setup func(context.Context, *redis.Conn) error) *redis.Client {
 		own := *opts
 		own.Protocol = 3
@@ -39,7 +43,7 @@ func Tracking(opts *redis.Options) Connector {
 			}
 			return setup(ctx, conn)
 		}
-		return redis.NewClient(&own)
+		return newClient(&own)
 	}
 }
 

@@ -18,9 +18,9 @@ type process struct {
 }
 
 // startProcess starts the binary and returns without waiting for it to be ready.
-func startProcess(binary, configFile string) (*process, error) {
+func startProcess(binary, configFile string, more ...string) (*process, error) {
 	log := &serverLog{ready: make(chan struct{})}
-	p := &process{cmd: exec.Command(binary, configFile), log: log, done: make(chan struct{})}
+	p := &process{cmd: exec.Command(binary, append([]string{configFile}, more...)...), log: log, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	started := make(chan error, 1)
 	go func() {
@@ -107,7 +107,8 @@ func (l *serverLog) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.text = append(l.text, b...)
-	if !l.isReady && bytes.Contains(l.text, []byte("Ready to accept connections")) {
+	// A sentinel accepts connections before it says whom it monitors.
+	if !l.isReady && (bytes.Contains(l.text, []byte("Ready to accept connections")) || bytes.Contains(l.text, []byte("+monitor master"))) {
 		l.isReady = true
 		close(l.ready)
 	}

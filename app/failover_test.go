@@ -1,0 +1,239 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"heatobserver/app"
+	"heatobserver/config"
+	"heatobserver/internal/redistest"
+	"heatobserver/pipeline"
+)
+
+// many is an observer on a Redis of several servers, and the load on it.
+type many struct {
+	t      *testing.T
+	cfg    config.Config
+	client redis.UniversalClient
+	ended  chan error
+	load   *pipeline.Load
+	stop   context.CancelFunc
+}
+
+// settingsFor loads settings without a single server.
+func settingsFor(t *testing.T, own settings) config.Config {
+	t.Helper()
+	flags := settings{
+		"P28_HEAT_LOOKUP_PREFIX": heatPrefix, "P28_HTTP_ADDR": "127.0.0.1:0", "P28_BLOCK_MS": "50", "P28_OBS_MAXLEN": "0",
+		"P28_LATE_OBS_MAX_INFLIGHT": "8000", "P28_LATE_OBS_MAX_WAIT_MS": "500", "P28_CLAIM_MIN_IDLE_MS": "1000",
+	}
+	maps.Copy(flags, own)
+	cfg, _, err := config.Load(config.Sources{Flags: flags, Hostname: "test"})
+	require.NoError(t, err)
+	return cfg
+}
+
+// observeMany runs two observers and a steady load with a gate and a bridge.
+func observeMany(t *testing.T, own settings) *many {
+	t.Helper()
+	m := &many{t: t, cfg: settingsFor(t, own), ended: make(chan error, 3)}
+	client, err := app.NewClient(m.cfg)
+	require.NoError(t, err)
+	m.client = client
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	for i := range 2 {
+		own["P28_CONSUMER"] = fmt.Sprintf("worker%d", i)
+		run(t, settingsFor(t, own), app.Options{})
+	}
+	log := slog.New(slog.DiscardHandler)
+	m.load, err = pipeline.NewLoad(client, pipeline.LoadConfig{Streams: []string{m.cfg.Streams.Plan}, Rate: 200, MaxLen: -1}, log)
+	require.NoError(t, err)
+	delay, err := pipeline.ParseDelay("20ms-60ms")
+	require.NoError(t, err)
+	gate, err := pipeline.NewGate(client, pipeline.GateConfig{Plans: m.cfg.Streams.Plan, Delay: delay, MaxLen: -1}, log)
+	require.NoError(t, err)
+	bridge := pipeline.NewBridge(client, pipeline.BridgeConfig{}, log)
+	var ctx context.Context
+	ctx, m.stop = context.WithCancel(context.Background())
+	beside, end := context.WithCancel(context.Background())
+	go func() { m.ended <- m.load.Run(ctx) }()
+	go func() { m.ended <- gate.Run(beside) }()
+	go func() { m.ended <- bridge.Run(beside) }()
+	t.Cleanup(func() {
+		m.stop()
+		end()
+		for range 3 {
+			require.NoError(t, <-m.ended)
+		}
+	})
+	return m
+}
+
+// waitFor is eventually with a limit of its own: a failover takes a while on a busy machine.
+func waitFor(t testing.TB, limit time.Duration, check func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); ; {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %v", limit, err)
+		}
+		time.Sleep(50 * time.Millisecond) // the pace of asking; the condition decides
+	}
+}
+
+// more waits until so many observations more than now are in the stream.
+func (m *many) more(n int64) {
+	m.t.Helper()
+	before := int64(-1)
+	waitFor(m.t, 2*patience, func() error {
+		have, err := m.client.XLen(context.Background(), m.cfg.Streams.Observed).Result()
+		if err != nil {
+			return err
+		}
+		if before < 0 {
+			before = have
+		}
+		if have < before+n {
+			return fmt.Errorf("%d observations, %d at the beginning", have, before)
+		}
+		return nil
+	})
+}
+
+// check ends the load and compares: every plan that is in the stream has exactly one observation at each point.
+func (m *many) check() (plans int) {
+	m.t.Helper()
+	m.stop()
+	ctx := context.Background()
+	waitFor(m.t, 3*patience, func() error {
+		entries, err := m.client.XRange(ctx, m.cfg.Streams.Plan, "-", "+").Result()
+		if err != nil {
+			return err
+		}
+		observed, err := m.client.XRange(ctx, m.cfg.Streams.Observed, "-", "+").Result()
+		if err != nil {
+			return err
+		}
+		count := map[string]int{}
+		for _, o := range observed {
+			key := fmt.Sprint(o.Values["obs_point"], ":", o.Values["plan_id"])
+			if count[key]++; count[key] > 1 {
+				m.t.Fatalf("%s is observed %d times", key, count[key])
+			}
+		}
+		missing := 0
+		for _, e := range entries {
+			for _, point := range []string{earlyPoint, latePoint} {
+				if count[fmt.Sprint(point, ":", e.Values["plan_id"])] == 0 {
+					missing++
+				}
+			}
+		}
+		if missing > 0 {
+			return fmt.Errorf("%d observations of %d plans are missing", missing, len(entries))
+		}
+		plans = len(entries)
+		return nil
+	})
+	return plans
+}
+
+// The primary dies under load; sentinels make a replica the primary and the observers go on there.
+func TestSentinelFailover(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a failover takes seconds")
+	}
+	primary := redistest.Start(t)
+	replicas := []*redistest.Server{redistest.Start(t), redistest.Start(t)}
+	for _, r := range replicas {
+		r.Replica(primary)
+	}
+	sentinels := redistest.StartSentinels(t, 3, primary, "quantum")
+	waitFor(t, patience, func() error { return sentinelsReady(sentinels) })
+	m := observeMany(t, settings{"REDIS_SENTINELS": strings.Join(sentinels, ","), "REDIS_MASTER_NAME": "quantum"})
+	m.more(300)
+	primary.Kill()
+	killed := time.Now()
+	m.more(1)
+	t.Logf("observing goes on %v after the primary's death", time.Since(killed).Round(100*time.Millisecond))
+	m.more(300)
+	t.Logf("%d plans survived, each with one observation at each point", m.check())
+}
+
+// sentinelsReady reports sentinels that do not know both replicas and each other yet.
+func sentinelsReady(addrs []string) error {
+	for _, addr := range addrs {
+		c := redis.NewSentinelClient(&redis.Options{Addr: addr, MaxRetries: -1})
+		facts, err := c.Master(context.Background(), "quantum").Result()
+		_ = c.Close()
+		if err != nil {
+			return err
+		}
+		if facts["num-slaves"] != "2" || facts["num-other-sentinels"] != "2" {
+			return fmt.Errorf("sentinel %s knows %s replicas and %s sentinels", addr, facts["num-slaves"], facts["num-other-sentinels"])
+		}
+	}
+	return nil
+}
+
+// tagged are names that share a slot.
+func tagged(c *redistest.Cluster) settings {
+	return settings{
+		"REDIS_CLUSTER":       strings.Join(c.Addrs(), ","),
+		"P28_PLAN_STREAM":     "{quantum}:stream:apply.plan",
+		"P28_HEAT_OBS_STREAM": "{quantum}:stream:apply.heat.observed",
+		"P28_DEAD_STREAM":     "{quantum}:stream:apply.heat.dead",
+		"P28_REDRIVE_STREAM":  "{quantum}:stream:apply.heat.redrive",
+		"P28_DEDUPE_PREFIX":   "{quantum}:dedupe:p28:",
+		"P28_KEY_PREFIX":      "{quantum}:p28:",
+	}
+}
+
+// On a cluster of six servers: the slot of the plans moves to another node, then that node dies, all under load.
+func TestClusterWithOneTag(t *testing.T) {
+	if testing.Short() {
+		t.Skip("six servers and a failover")
+	}
+	c := redistest.StartCluster(t, 3)
+	m := observeMany(t, tagged(c))
+	m.more(300)
+	plans := m.cfg.Streams.Plan
+	owner := c.Owner(plans)
+	to := c.Nodes[0]
+	if to == owner {
+		to = c.Nodes[1]
+	}
+	c.MoveSlot(plans, to, 20*time.Millisecond)
+	require.Same(t, to, c.Owner(plans))
+	m.more(300)
+	to.Kill()
+	killed := time.Now()
+	m.more(1)
+	t.Logf("observing goes on %v after the node's death", time.Since(killed).Round(100*time.Millisecond))
+	m.more(300)
+	t.Logf("%d plans survived, each with one observation at each point", m.check())
+}
+
+// Names without a common tag cannot be committed in one script, and are refused by name.
+func TestClusterNeedsOneTag(t *testing.T) {
+	_, err := app.NewClient(settingsFor(t, settings{"REDIS_CLUSTER": "127.0.0.1:1"}))
+	var wrong *app.ConfigError
+	require.ErrorAs(t, err, &wrong)
+	require.ErrorContains(t, err, "P28_PLAN_STREAM")
+	_, err = app.NewClient(settingsFor(t, settings{"REDIS_CLUSTER": "127.0.0.1:1", "P28_PLAN_STREAM": "{quantum}:plan"}))
+	require.ErrorAs(t, err, &wrong)
+	for _, name := range []string{"P28_HEAT_OBS_STREAM", "P28_DEAD_STREAM", "P28_REDRIVE_STREAM", "P28_DEDUPE_PREFIX", "P28_KEY_PREFIX"} {
+		require.ErrorContains(t, err, name)
+	}
+}

@@ -1,0 +1,77 @@
+package app_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"heatobserver/app"
+	"heatobserver/internal/redistest"
+)
+
+// Four workers together keep the limit within 5 %, whoever of them asks more.
+func TestFleetLimitHoldsOverFourWorkers(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	const perSecond = 400
+	window, tolerance := 10*time.Second, 0.05
+	if testing.Short() {
+		window, tolerance = 3*time.Second, 0.1
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var passed atomic.Int64
+	var workers sync.WaitGroup
+	for worker := range 4 {
+		limiter := app.NewFleetLimiter(srv.NewClient(nil), "throttle:test", perSecond, slog.New(slog.DiscardHandler))
+		for range 4 * (worker + 1) {
+			workers.Go(func() {
+				for limiter.Wait(ctx) == nil {
+					passed.Add(1)
+				}
+			})
+		}
+	}
+	waitFor(t, patience, func() error { // the burst of the beginning is over
+		if passed.Load() < perSecond/4 {
+			return context.DeadlineExceeded
+		}
+		return nil
+	})
+	start, before := time.Now(), passed.Load()
+	time.Sleep(window) // the window of the measurement; its true length counts
+	n, took := passed.Load()-before, time.Since(start)
+	cancel()
+	workers.Wait()
+	require.InEpsilon(t, perSecond, float64(n)/took.Seconds(), tolerance, "%d in %v", n, took)
+}
+
+// While Redis does not answer everything passes; when it is back the limit holds again.
+func TestFleetLimitFailsOpen(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	limiter := app.NewFleetLimiter(srv.NewClient(nil), "throttle:test", 1, slog.New(slog.DiscardHandler))
+	require.NoError(t, limiter.Wait(t.Context()))
+	srv.Kill()
+	start := time.Now()
+	for range 1000 {
+		require.NoError(t, limiter.Wait(t.Context()))
+	}
+	require.Less(t, time.Since(start), patience, "at one a second it would take a quarter of an hour")
+	srv.Restart()
+	// Permits of one a second: of five waits at once some are still waiting when their context ends.
+	waitFor(t, patience, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		for range 5 {
+			if limiter.Wait(ctx) != nil {
+				return nil // it waits again
+			}
+		}
+		return context.DeadlineExceeded
+	})
+}
