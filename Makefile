@@ -11,7 +11,7 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long acceptance bench bench-quick bench-latency bench-deep bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken fuzz cover lint format check tools build run demo clean
+.PHONY: help test test-long acceptance bench bench-quick bench-latency bench-deep bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken fleet-test fuzz cover lint format check tools build run demo clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ bench-compare: ## Go benchmarks of the hot path against the committed baseline; 
 
 bench-baseline: ## Write that baseline anew
 	.ci/bench-compare update
+
+fleet-test: tools ## The limit of the fleet, a failover by sentinels, a cluster of six servers
+	CI=true go test -count=1 -v -timeout 10m -run '^TestFleetLimit$$' ./chaos/
+	CI=true go test -count=1 -v -timeout 10m -run '^(TestSentinelFailover|TestCluster.*|TestFleetLimit.*)$$' ./app/
 
 fuzz: ## Every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
