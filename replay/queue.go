@@ -1,0 +1,81 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"heatobserver/entry"
+)
+
+// queue is first in, first out, and gives its memory back.
+type queue[T any] struct {
+	items []T
+	head  int
+}
+
+func (q *queue[T]) len() int  { return len(q.items) - q.head }
+func (q *queue[T]) first() *T { return &q.items[q.head] }
+func (q *queue[T]) push(v T)  { q.items = append(q.items, v) }
+
+func (q *queue[T]) pop() T {
+	var zero T
+	v := q.items[q.head]
+	q.items[q.head] = zero
+	q.head++
+	if q.head > 1024 && q.head*2 > len(q.items) {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	return v
+}
+
+// cursor walks over one stream of a history, an entry at a time.
+type cursor struct {
+	kind  Kind
+	r     Reader
+	batch []Entry
+	last  entry.ID
+	err   error // why there is no more: io.EOF or what went wrong
+	n     int64
+}
+
+func open(ctx context.Context, source Source, kind Kind, r Range) (*cursor, error) {
+	reader, err := source.Open(ctx, kind, r)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", kind, err)
+	}
+	return &cursor{kind: kind, r: reader}, nil
+}
+
+// peek is the next entry, nil when there is none. It holds until the following peek behind a next.
+func (c *cursor) peek() *Entry {
+	for len(c.batch) == 0 {
+		if c.err != nil {
+			return nil
+		}
+		c.batch, c.err = c.r.Next()
+	}
+	e := &c.batch[0]
+	if c.n > 0 && e.ID.Compare(c.last) <= 0 {
+		c.batch, c.err = nil, fmt.Errorf("entry ID %s stands behind %s: out of order", e.ID, c.last)
+		return nil
+	}
+	return e
+}
+
+func (c *cursor) next() {
+	c.last = c.batch[0].ID
+	c.n++
+	c.batch = c.batch[1:]
+}
+
+// failure is what ended the stream early, nil at its proper end.
+func (c *cursor) failure() error {
+	if c.err == nil || errors.Is(c.err, io.EOF) {
+		return nil
+	}
+	return fmt.Errorf("read %s: %w", c.kind, c.err)
+}
