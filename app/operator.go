@@ -46,10 +46,16 @@ func Operate(ctx context.Context, cfg config.Config, do func(*operate.Operator) 
 		DeadStream:    cfg.Streams.Dead,
 		RedriveStream: cfg.Streams.Redrive,
 		KeyPrefix:     cfg.Output.KeyPrefix,
-		CursorKey:     func(name, group string) string { return cursorKey(cfg, name, group) },
-		MaxWait:       cfg.Late.MaxWait,
-		MinIdle:       cfg.Read.ClaimMinIdle,
-		DedupeTTL:     cfg.Output.DedupeTTL,
+
+		DecisionStream: cfg.Streams.Decision,
+		ObservedStream: cfg.Streams.Observed,
+		LookupPrefix:   cfg.HeatLookupPrefix,
+		DedupePrefix:   cfg.Output.DedupePrefix,
+
+		CursorKey: func(name, group string) string { return cursorKey(cfg, name, group) },
+		MaxWait:   cfg.Late.MaxWait,
+		MinIdle:   cfg.Read.ClaimMinIdle,
+		DedupeTTL: cfg.Output.DedupeTTL,
 	}))
 }
 

@@ -33,6 +33,11 @@ type Setup struct {
 	DeadStream    string
 	RedriveStream string
 	KeyPrefix     string
+
+	DecisionStream string
+	ObservedStream string
+	LookupPrefix   string // of the hashes that the heat bridge writes
+	DedupePrefix   string
 	// CursorKey names the key of a group's cursor on a stream.
 	CursorKey func(stream, group string) string
 

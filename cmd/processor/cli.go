@@ -27,6 +27,8 @@ type cli struct {
 	Deadletter deadletterCommand `cmd:"" help:"List, show, redrive and purge entries that were given up."`
 	Group      groupCommand      `cmd:"" help:"Show and move consumer groups."`
 	Verify     verifyCommand     `cmd:"" help:"Prove a deployment good, or say what is wrong with it."`
+	Trace      traceCommand      `cmd:"" help:"Show what happened to one plan, and when."`
+	Archive    archiveCommand    `cmd:"" help:"Keep the history of the streams in files."`
 
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running processor how it is."`
 
@@ -51,6 +53,8 @@ func newCLI() *cli {
 		Deadletter:  newDeadletterCommand(),
 		Group:       newGroupCommand(),
 		Verify:      verifyCommand{settings: newSettings()},
+		Trace:       traceCommand{operated: operated{settings: newSettings()}},
+		Archive:     newArchiveCommand(),
 		Healthcheck: healthcheckCommand{settings: newSettings()},
 		Config:      configCommand{settings: newSettings()},
 	}

@@ -1,0 +1,330 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"heatobserver/entry"
+	"heatobserver/internal/redistest"
+	"heatobserver/replay"
+)
+
+var names = Streams{"plans", "decisions", "observed"}
+
+func config(dir string) FollowConfig {
+	return FollowConfig{
+		Dir: dir, Streams: names, Rotation: Rotation{Size: 20_000, Every: time.Hour}, FlushEvery: 5 * time.Millisecond,
+		Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+func once(t *testing.T, client redis.UniversalClient, dir string) Progress {
+	t.Helper()
+	c := config(dir)
+	c.Until = true
+	p, err := Follow(t.Context(), client, c)
+	require.NoError(t, err)
+	return p
+}
+
+// read is all that the archive holds of a kind, one line an entry, and the error with which it ended.
+func read(t *testing.T, dir string, kind replay.Kind, r replay.Range) (lines []string, err error) {
+	t.Helper()
+	a, err := Open(dir)
+	require.NoError(t, err)
+	in, err := a.Open(t.Context(), kind, r)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, in.Close()) }()
+	for {
+		entries, err := in.Next()
+		for _, e := range entries {
+			lines = append(lines, e.ID.String()+" "+string(e.Fields))
+		}
+		if errors.Is(err, io.EOF) {
+			return lines, nil
+		}
+		if err != nil {
+			return lines, err
+		}
+	}
+}
+
+// stream is the same of a stream in Redis.
+func stream(t *testing.T, client *redis.Client, name string) (lines []string) {
+	t.Helper()
+	reply, err := client.Do(t.Context(), "XRANGE", name, "-", "+").Slice()
+	require.NoError(t, err)
+	for _, raw := range reply {
+		id, fields, err := parseEntry(nil, raw)
+		require.NoError(t, err)
+		lines = append(lines, id.String()+" "+string(fields))
+	}
+	return lines
+}
+
+func fill(t *testing.T, client *redis.Client, name string, from, n int) {
+	t.Helper()
+	pipe := client.Pipeline()
+	for i := from; i < from+n; i++ {
+		pipe.Do(t.Context(), "XADD", name, fmt.Sprintf("%d-%d", 1000+i/3, i%3), "plan_id", fmt.Sprintf("p%d", i),
+			"raw", "\xff\x00\"\\\n"+strings.Repeat("é", i%50), "plan_id", "again", "noise", fmt.Sprint(rand.Uint64(), rand.Uint64()))
+	}
+	_, err := pipe.Exec(t.Context())
+	require.NoError(t, err)
+}
+
+func TestArchiveAndStreamAreTheSame(t *testing.T) {
+	client := redistest.Start(t).Client()
+	dir := t.TempDir()
+	for _, name := range names {
+		fill(t, client, name, 0, 3500)
+	}
+	once(t, client, dir)
+	fill(t, client, names[0], 3500, 500)
+	require.Equal(t, [3]int64{500, 0, 0}, once(t, client, dir).Entries)
+	for kind, name := range names {
+		got, err := read(t, dir, replay.Kind(kind), replay.Everything)
+		require.NoError(t, err)
+		require.Equal(t, stream(t, client, name), got)
+		all, err := segments(dir, replay.Kind(kind))
+		require.NoError(t, err)
+		require.Greater(t, len(all), 1, "rotated")
+	}
+	all := stream(t, client, names[0])
+	got, err := read(t, dir, replay.Plans, replay.Range{From: entry.ID{Ms: 1100, Seq: 1}, To: entry.ID{Ms: 1200}})
+	require.NoError(t, err)
+	require.Equal(t, all[301:601], got)
+
+	// Back into Redis.
+	a, err := Open(dir)
+	require.NoError(t, err)
+	targets := Streams{"lab:plans", "lab:decisions", ""}
+	n, err := a.Import(t.Context(), client, ImportConfig{Targets: targets, Range: replay.Range{To: entry.ID{Ms: 1500}}})
+	require.NoError(t, err)
+	require.Equal(t, [3]int64{1501, 1501, 0}, n)
+	_, err = a.Import(t.Context(), client, ImportConfig{Targets: targets, Range: replay.Everything})
+	require.ErrorIs(t, err, ErrTarget)
+	require.ErrorContains(t, err, "--from 1500-1")
+	_, err = a.Import(t.Context(), client, ImportConfig{Targets: targets, Range: replay.Range{From: entry.ID{Ms: 1500, Seq: 1}, To: entry.MaxID}})
+	require.NoError(t, err)
+	require.Equal(t, all, stream(t, client, "lab:plans"))
+	for _, live := range []Streams{{"quantum:stream:apply.plan"}, {"", "", "own"}, {"same", "same"}} {
+		_, err = a.Import(t.Context(), client, ImportConfig{Targets: live, Live: []string{"own"}, Range: replay.Everything})
+		require.ErrorIs(t, err, ErrTarget)
+	}
+	infos, err := a.Verify(t.Context())
+	require.NoError(t, err)
+	for _, info := range infos {
+		require.Empty(t, info.Error)
+		require.Empty(t, info.Gaps)
+		require.False(t, info.Trimmed)
+	}
+}
+
+func TestATrimmedStreamLeavesAGap(t *testing.T) {
+	client := redistest.Start(t).Client()
+	dir := t.TempDir()
+	fill(t, client, names[0], 0, 100)
+	require.NoError(t, client.XTrimMaxLen(t.Context(), names[0], 90).Err())
+	require.Equal(t, 1, once(t, client, dir).Gaps)
+	fill(t, client, names[0], 100, 100)
+	require.NoError(t, client.XTrimMaxLen(t.Context(), names[0], 101).Err())
+	require.Zero(t, once(t, client, dir).Gaps, "the entry at the position is still there")
+	fill(t, client, names[0], 200, 100)
+	require.NoError(t, client.XTrimMaxLen(t.Context(), names[0], 50).Err())
+	require.Equal(t, 1, once(t, client, dir).Gaps)
+	a, err := Open(dir)
+	require.NoError(t, err)
+	infos, err := a.Verify(t.Context())
+	require.NoError(t, err)
+	require.True(t, infos[0].Trimmed)
+	require.Equal(t, []GapInfo{{After: "1066-1", Before: "1083-1"}}, infos[0].Gaps)
+	require.EqualValues(t, 90+100+50, *infos[0].Entries)
+}
+
+func TestDamage(t *testing.T) {
+	client := redistest.Start(t).Client()
+	dir := t.TempDir()
+	c := config(dir)
+	c.Rotation.Size = 1 << 30
+	c.Until = true
+	for i := range 3 { // three frames
+		fill(t, client, names[0], 1000*i, 1000)
+		_, err := Follow(t.Context(), client, c)
+		require.NoError(t, err)
+	}
+	want := stream(t, client, names[0])
+	all, err := segments(dir, replay.Plans)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	path := all[0].path
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+
+	damage := func(name string, change func([]byte) []byte, text string) {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.WriteFile(path, change(append([]byte(nil), good...)), 0o600))
+			got, err := read(t, dir, replay.Plans, replay.Everything)
+			var at *FileError
+			require.ErrorAs(t, err, &at)
+			require.Equal(t, path, at.File)
+			require.ErrorContains(t, err, text)
+			require.EqualValues(t, len(got)+1, at.Line)
+			require.NotEmpty(t, got, "what was good before it is kept")
+			require.Equal(t, want[:len(got)], got)
+		})
+	}
+	damage("truncated", func(b []byte) []byte { return b[:len(b)-10] }, "cut short")
+	damage("a flipped bit", func(b []byte) []byte { b[len(b)-100] ^= 4; return b }, "frame")
+	damage("rubbish behind it", func(b []byte) []byte { return append(b, "rubbish and more of it"...) }, "frame")
+	damage("the same again", func(b []byte) []byte { return append(b, b...) }, "out of order")
+	damage("a foreign line", func(b []byte) []byte {
+		e, err := newEncoder()
+		require.NoError(t, err)
+		return append(b, e.EncodeAll([]byte(`{"stream":"plans","id":"9999-0","fields":[],"new":1}`+"\n"), nil)...)
+	}, "unknown field")
+
+	// The writer cuts a torn end off and reads it again.
+	for _, cut := range []int{1, 10, len(good) / 2, len(good) - 3} {
+		require.NoError(t, os.WriteFile(path, good[:len(good)-cut], 0o600))
+		_, err := Follow(t.Context(), client, c)
+		require.NoError(t, err)
+		got, err := read(t, dir, replay.Plans, replay.Everything)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		left, err := segments(dir, replay.Plans)
+		require.NoError(t, err)
+		require.Len(t, left, 1)
+	}
+}
+
+func TestOneWriter(t *testing.T) {
+	client := redistest.Start(t).Client()
+	dir := t.TempDir()
+	held, err := lock(dir)
+	require.NoError(t, err)
+	_, err = Follow(t.Context(), client, config(dir))
+	require.ErrorIs(t, err, ErrLocked)
+	require.NoError(t, held.Close())
+	once(t, client, dir)
+}
+
+// followInstead makes this test binary an archiving process, for the test that kills it.
+func followInstead() bool {
+	addr, dir := os.Getenv("ARCHIVE_TEST_ADDR"), os.Getenv("ARCHIVE_TEST_DIR")
+	if addr == "" {
+		return false
+	}
+	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
+	if _, err := Follow(context.Background(), client, config(dir)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return true
+}
+
+func TestKilledUnderLoadLosesAndRepeatsNothing(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	dir := t.TempDir()
+	rounds := 25
+	if testing.Short() {
+		rounds = 6
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	loaded := make(chan struct{})
+	go func() {
+		defer close(loaded)
+		for i := 0; ctx.Err() == nil && i < 400_000; i += 50 {
+			pipe := client.Pipeline()
+			for j := i; j < i+50; j++ {
+				for _, name := range names {
+					pipe.XAdd(ctx, &redis.XAddArgs{Stream: name, Values: []any{"plan_id", j, "noise", rand.Uint64()}})
+				}
+			}
+			_, _ = pipe.Exec(ctx)
+		}
+	}()
+	defer func() { cancel(); <-loaded }()
+	kills := 0
+	for range rounds {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "ARCHIVE_TEST_ADDR="+server.Addr(), "ARCHIVE_TEST_DIR="+dir)
+		var said strings.Builder
+		cmd.Stderr = &said
+		require.NoError(t, cmd.Start())
+		size := total(t, dir)
+		deadline := time.Now().Add(20 * time.Second)
+		for grown := size + rand.Int64N(60_000); total(t, dir) <= grown && time.Now().Before(deadline) && ctx.Err() == nil; {
+			time.Sleep(time.Millisecond)
+		}
+		require.Greater(t, total(t, dir), int64(0), "it archives: %s", said.String())
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+		if cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
+			kills++
+		}
+	}
+	require.Equal(t, rounds, kills, "all were killed at work")
+	cancel()
+	<-loaded
+	once(t, client, dir)
+	for kind, name := range names {
+		got, err := read(t, dir, replay.Kind(kind), replay.Everything)
+		require.NoError(t, err)
+		require.Equal(t, stream(t, client, name), got)
+	}
+}
+
+func total(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, f := range files {
+		if info, err := f.Info(); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
+}
+
+func BenchmarkReader(b *testing.B) {
+	dir := b.TempDir()
+	w, err := openWriter(b.Context(), dir, replay.Plans, "quantum:stream:apply.plan", Rotation{1 << 30, time.Hour}, slog.New(slog.DiscardHandler))
+	require.NoError(b, err)
+	const n = 200_000
+	for i := range n {
+		require.NoError(b, w.add(entry.ID{Ms: 1_700_000_000_000 + uint64(i), Seq: 0}, entry.Make("ts_epoch", "1700000000", "plan_id", fmt.Sprintf("%016x", i*7919),
+			"symbol", "BTCUSDT", "in_action", "FULL_CLOSE", "out_action", "PARTIAL", "action", "PARTIAL", "heat_level", "warm", "heat_score", "0.42",
+			"heat_action", "NONE", "recommended_partial", "", "reason", "ok", "inputs_age_sec", "1.2", "mode", "shadow", "debug_json", `{"a":1,"b":"c"}`), nil))
+	}
+	require.NoError(b, w.close())
+	a, err := Open(dir)
+	require.NoError(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		in, err := a.Open(b.Context(), replay.Plans, replay.Everything)
+		require.NoError(b, err)
+		got := 0
+		for err == nil {
+			var e []replay.Entry
+			e, err = in.Next()
+			got += len(e)
+		}
+		require.Equal(b, n, got)
+		require.NoError(b, in.Close())
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}

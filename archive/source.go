@@ -1,0 +1,176 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"heatobserver/entry"
+	"heatobserver/replay"
+)
+
+// Archive is a directory that Follow has written, as a history. It is safe for concurrent use, also beside a follower.
+type Archive struct{ dir string }
+
+var _ replay.Source = (*Archive)(nil)
+
+// Open makes an Archive of a directory. It fails with ErrNoArchive where there is no segment.
+func Open(dir string) (*Archive, error) {
+	for _, kind := range replay.Kinds {
+		all, err := segments(dir, kind)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) > 0 {
+			return &Archive{dir: dir}, nil
+		}
+	}
+	return nil, fmt.Errorf("open the archive: %s: %w", dir, ErrNoArchive)
+}
+
+// Open is part of replay.Source. Segments outside the range are not read.
+func (a *Archive) Open(ctx context.Context, kind replay.Kind, r replay.Range) (replay.Reader, error) {
+	return newReader(ctx, a.dir, kind, r, nil)
+}
+
+// Extent is part of replay.Source. It reads the beginning of the first segment and the end of the last.
+func (a *Archive) Extent(ctx context.Context, kind replay.Kind) (e replay.Extent, err error) {
+	all, err := segments(a.dir, kind)
+	if err != nil || len(all) == 0 {
+		return e, err
+	}
+	r, err := newReader(ctx, a.dir, kind, replay.Everything, func(g Gap) {
+		e.Trimmed = e.Trimmed || g.After == entry.ID{}
+	})
+	if err != nil {
+		return e, err
+	}
+	first, err := r.Next()
+	if err := errors.Join(ignoreEOF(err), r.Close()); err != nil && len(first) == 0 {
+		return e, err
+	}
+	if len(first) == 0 {
+		return e, nil
+	}
+	e.First = first[0].ID
+	for i := len(all) - 1; i >= 0; i-- {
+		good, last, err := lastGood(all[i].path)
+		if err != nil { // what is good before the damage is for the reader to find
+			return e, &FileError{File: all[i].path, Line: 1, Err: err}
+		}
+		if good > 0 {
+			e.Last = last
+			return e, nil
+		}
+	}
+	return e, nil
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// End is the time of the last entry of any stream.
+func (a *Archive) End(ctx context.Context) (end time.Time, err error) {
+	for _, kind := range replay.Kinds {
+		e, err := a.Extent(ctx, kind)
+		if err != nil {
+			return end, err
+		}
+		if t := e.Last.Time(); !e.Empty() && t.After(end) {
+			end = t
+		}
+	}
+	return end, nil
+}
+
+// KindInfo says what the archive holds of one stream.
+type KindInfo struct {
+	Kind     string `json:"kind"`
+	Segments int    `json:"segments"`
+	Bytes    int64  `json:"bytes"`
+	First    string `json:"first_id,omitempty"`
+	Last     string `json:"last_id,omitempty"`
+	Trimmed  bool   `json:"trimmed_before_first"`
+	// Entries, Gaps and Error are known after Verify alone.
+	Entries *int64    `json:"entries,omitempty"`
+	Gaps    []GapInfo `json:"gaps,omitempty"`
+	Error   string    `json:"error,omitempty"`
+}
+
+// GapInfo is a Gap in text.
+type GapInfo struct {
+	After  string `json:"after"`
+	Before string `json:"before"`
+}
+
+// Info looks at the list of files and the ends of each chain.
+func (a *Archive) Info(ctx context.Context) ([]KindInfo, error) {
+	var out []KindInfo
+	for _, kind := range replay.Kinds {
+		all, err := segments(a.dir, kind)
+		if err != nil {
+			return nil, err
+		}
+		info := KindInfo{Kind: kind.String(), Segments: len(all)}
+		for _, s := range all {
+			stat, err := os.Stat(s.path)
+			if err != nil {
+				return nil, fmt.Errorf("list the archive: %w", err)
+			}
+			info.Bytes += stat.Size()
+		}
+		e, err := a.Extent(ctx, kind)
+		if err != nil {
+			info.Error = err.Error()
+		}
+		info.Trimmed = e.Trimmed
+		if e.First != (entry.ID{}) {
+			info.First = e.First.String()
+		}
+		if !e.Empty() {
+			info.Last = e.Last.String()
+		}
+		out = append(out, info)
+	}
+	return out, nil
+}
+
+// Verify reads everything. Damage is said in the result, with what was good before it.
+func (a *Archive) Verify(ctx context.Context) ([]KindInfo, error) {
+	out, err := a.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, kind := range replay.Kinds {
+		info := &out[i]
+		r, err := newReader(ctx, a.dir, kind, replay.Everything, func(g Gap) {
+			if g.After != (entry.ID{}) {
+				info.Gaps = append(info.Gaps, GapInfo{g.After.String(), g.Before.String()})
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		var n int64
+		for err == nil {
+			var entries []replay.Entry
+			entries, err = r.Next()
+			n += int64(len(entries))
+		}
+		if err := errors.Join(r.Close(), ctx.Err()); err != nil {
+			return nil, err
+		}
+		info.Entries = &n
+		if !errors.Is(err, io.EOF) {
+			info.Error = err.Error()
+		}
+	}
+	return out, nil
+}
