@@ -29,6 +29,7 @@ type metrics struct {
 	beyond    prometheus.Counter
 	handled   *prometheus.HistogramVec // handler, outcome
 	lookups   prometheus.Histogram
+	trips     prometheus.Histogram
 	looked    *prometheus.CounterVec // result
 	announced prometheus.Counter
 	resets    prometheus.Counter
@@ -147,16 +148,21 @@ func (m *metrics) waiting(maxWait time.Duration) {
 	m.handled = prometheus.NewHistogramVec(histogram("handler_seconds",
 		"Time in a handler, with all its middleware, until its answer goes to be written.", tookBuckets), []string{"handler", "outcome"})
 	m.lookups = prometheus.NewHistogram(histogram("lookup_seconds", "Time that Redis took to answer one batch of lookups.", tookBuckets))
+	m.trips = prometheus.NewHistogram(histogram("redis_round_trip_seconds", "Time that Redis took to answer the shortest of questions, asked every 10 s.", tookBuckets))
 	m.looked = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "lookups_total",
 		Help: "Looks at plans' heat."}, []string{"result"})
 	m.announced = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "notifications_total",
 		Help: "Writes of heat that Redis announced."})
 	m.resets = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "notification_resets_total",
 		Help: "Times that announcements began, ended or may have been missed, and everything was looked at again."})
+	m.gauge("max_wait_seconds", "The allowed wait, P28_LATE_OBS_MAX_WAIT_MS.", nil, maxWait.Seconds)
+	for _, result := range []string{"found", "absent", "failed"} {
+		m.looked.WithLabelValues(result)
+	}
 	for n := event.AtOnce; n <= event.Deadline; n++ {
 		m.waits.WithLabelValues(n.String())
 	}
-	m.registry.MustRegister(m.waits, m.delays, m.beyond, m.handled, m.lookups, m.looked, m.announced, m.resets)
+	m.registry.MustRegister(m.waits, m.delays, m.beyond, m.handled, m.lookups, m.trips, m.looked, m.announced, m.resets)
 }
 
 func (m *metrics) transport(groups []string) {
@@ -177,6 +183,9 @@ func (m *metrics) transport(groups []string) {
 	m.batch = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: "commit_batch_observations",
 		Help: "Observations in one commit script.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)})
 	m.registry.MustRegister(m.commitTook, m.batch)
+	for _, op := range []string{"read", "claim", "commit", "ack"} { // those that alerts look at count from the start
+		m.retries.WithLabelValues(op)
+	}
 	for _, point := range event.Points {
 		for _, result := range stream.CommitResults {
 			m.commits.WithLabelValues(point.String(), string(result))
@@ -242,6 +251,8 @@ func (m *metrics) Committed(answer *message.Message, result stream.CommitResult)
 }
 
 var _ stream.Events = (*metrics)(nil)
+
+func (m *metrics) roundTrip(took time.Duration) { m.trips.Observe(took.Seconds()) }
 
 func (m *metrics) CommitBatch(n int, took time.Duration) {
 	m.batch.Observe(float64(n))

@@ -68,6 +68,12 @@ type handler struct {
 	routed     *message.Handler
 }
 
+// reads reports whether every subscription of the handler can read; with none it reads nothing.
+func (h *handler) reads() bool {
+	all := h.subscriber.Subscriptions()
+	return len(all) > 0 && !slices.ContainsFunc(all, func(s stream.SubscriptionState) bool { return s.Err != nil || !s.GroupExists })
+}
+
 // cleanup is one step of taking the house down.
 type cleanup struct {
 	name string
@@ -132,7 +138,7 @@ func Run(ctx context.Context, cfg config.Config, opts Options) (err error) {
 		return nil
 	})
 
-	p.clock = &clock{client: p.client}
+	p.clock = &clock{client: p.client, trip: p.metrics.roundTrip}
 	if err := p.clock.measure(ctx); err != nil {
 		p.log.WarnContext(ctx, "Redis does not answer; trying until it does", "redis", cfg.Redis.Where(), "err", err)
 	}
@@ -419,6 +425,14 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 			}
 			return float64(n)
 		})
+	limit := o.inFlight
+	if name == late {
+		limit = p.cfg.Late.MaxInflight // the subscriber reads a few more, so that saturation is noticed
+	}
+	p.metrics.gauge("inflight_limit_plans", "Plans that may be in flight in this process before it is saturated.", map[string]string{"handler": name},
+		func() float64 { return float64(limit) })
+	p.metrics.gauge("subscribed", "1 while the handler reads its streams.", map[string]string{"handler": name},
+		func() float64 { return boolean(h.reads()) })
 	return nil
 }
 
