@@ -154,7 +154,7 @@ func TestWorkerACL(t *testing.T) {
 	t.Parallel()
 	server := newACLServer(t)
 	rdb := server.Client()
-	environ := append(aclEnviron(server, "heat-worker"), "P28_LATE_OBS_MAX_WAIT_MS=60000", "P28_CLAIM_MIN_IDLE_MS=1000")
+	environ := append(aclEnviron(server, "heat-worker"), "P28_LATE_OBS_MAX_WAIT_MS=60000", "P28_THROTTLE_FLEET_PER_SEC=1000", "P28_CLAIM_MIN_IDLE_MS=1000")
 	do := func(args ...any) { require.NoError(t, rdb.Do(t.Context(), args...).Err(), args) }
 	observed := func(n int64) {
 		t.Helper()
@@ -259,6 +259,7 @@ var aclKeys = map[string]string{
 	"dedupe":   "quantum:dedupe:p28:create_apply_plan:p",
 	"totals":   "quantum:p28:totals",
 	"cursor":   "quantum:p28:cursor:p28_late",
+	"throttle": "quantum:p28:throttle:late",
 	"nudge":    "quantum:p28:nudge",
 	"proposal": "quantum:stream:harvest.proposal",
 	"foreign":  "somebody:else",
