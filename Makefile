@@ -11,7 +11,7 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long acceptance bench bench-quick bench-latency bench-deep bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken fleet-test fuzz cover lint format check tools build run demo clean
+.PHONY: help test test-long acceptance bench bench-quick bench-latency bench-deep bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken fleet-test fuzz cover lint format check tools build run demo pipeline compose-test manifests clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,15 @@ run: ## Run the processor on a real Redis; settings in ARGS or in the environmen
 
 demo: ## See it work, with nothing but Go: in-process Redis, stand-ins, processor
 	go run ./cmd/processor demo $(ARGS)
+
+pipeline: build ## The local pipeline as processes, without containers: WORKERS (1), REDIS_PORT (6379)
+	deploy/pipeline
+
+compose-test: ## Bring docker-compose.yml up for real, scale it, kill a worker, take it down (needs a Docker engine)
+	deploy/compose/test
+
+manifests: ## Decode the Kubernetes manifests strictly (a module of its own; some minutes when its modules are cold)
+	cd deploy/kubernetes && go vet ./... && go test ./...
 
 clean: ## Remove what was built and measured
 	rm -rf bin coverage.out

@@ -3,7 +3,8 @@
 //   - Reader is the one lookup object of a process: early and late share it and with it the one key prefix
 //     (production-safety rule 1). A look is one attempt, never retried, and many looks travel in one pipeline.
 //   - Waiter holds all plans that wait for their heat. A waiting plan is an entry in one structure and no
-//     polling goroutine; it ends by the rules of event.Wait and by nothing else.
+//     polling goroutine, and when it is parked there is no goroutine at all; it ends by the rules of event.Wait
+//     and by nothing else.
 //   - Watcher has Redis announce every write below the prefix (CLIENT TRACKING in broadcast mode), so that the
 //     Waiter looks a millisecond after the heat was written. An announcement is a reason to look, never the
 //     answer: the periodic sweep goes on, only slower, and finds what an announcement did not reach.
