@@ -30,7 +30,7 @@ func dialWire(t *trial, addr string) *wire {
 	go func() { w.done <- w.read() }()
 	t.Cleanup(func() {
 		_ = conn.Close()
-		_ = <-w.done // the end of the connection
+		<-w.done //nolint:errcheck // the end of the connection, which is closed here
 	})
 	return w
 }

@@ -289,10 +289,15 @@ func (r *run) trim() bool {
 	waiting := 0
 	r.excused(forever, func() {
 		if r.rng.IntN(2) == 0 {
-			for _, w := range r.fleet.running() {
+			stopped := r.fleet.running()
+			for _, w := range stopped {
 				w.signal(syscall.SIGSTOP)
-				defer w.signal(syscall.SIGCONT)
 			}
+			defer func() {
+				for _, w := range stopped {
+					w.signal(syscall.SIGCONT)
+				}
+			}()
 			r.last(100*time.Millisecond, 200*time.Millisecond)
 		}
 		waiting = len(r.pending(""))

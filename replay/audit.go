@@ -121,11 +121,17 @@ func RunAudit(ctx context.Context, source Source, r Range, o Options, s AuditSet
 	after := s.MaxWait + s.Grace
 	margins := [...]Range{Plans: r, Decisions: r.Widen(hashTTL+repeatWindow+o.BridgeDelay, after), Observations: r.Widen(0, after)}
 	var streams [len(Kinds)]*cursor
+	defer func() {
+		for _, s := range streams {
+			if s != nil {
+				_ = s.r.Close()
+			}
+		}
+	}()
 	for i, kind := range Kinds {
 		if streams[i], err = open(ctx, source, kind, margins[i]); err != nil {
 			return nil, err
 		}
-		defer func() { _ = streams[i].r.Close() }()
 	}
 	err = a.walk(ctx, streams, o)
 	return a.audit, err

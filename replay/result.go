@@ -82,7 +82,7 @@ func newResult() *Result {
 
 func (r *Result) add(o *event.Observation) {
 	p := &r.Points[o.Point]
-	p.Tally.add(o)
+	p.add(o)
 	p.Reasons[o.Reason]++
 	if o.Found() && !o.AfterDeadline {
 		p.Waits.Add(o.WaitMs)

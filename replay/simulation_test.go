@@ -162,12 +162,13 @@ func bruteForce(m *memory, s replay.Settings) (out []string) {
 	for _, p := range m.streams[replay.Plans] {
 		id, _ := p.Fields.Get("plan_id")
 		for point, wait := range []int64{0, s.MaxWait.Milliseconds()} {
-			at, score := int64(p.ID.Ms), ""
+			at := int64(p.ID.Ms)
 			end := at + wait
 			if end > m.end {
 				continue
 			}
-			if score = state(id, at); score == "" {
+			score := state(id, at)
+			if score == "" {
 				at = end
 				for _, w := range writes {
 					if w.heats == id && w.at > int64(p.ID.Ms) && w.at <= end {

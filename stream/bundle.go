@@ -48,7 +48,7 @@ func (b *Bundle) Answer(answers []*message.Message) []*message.Message {
 		case i < len(answers) && answers[i] != nil:
 			given = append(given, answers[i])
 			b.unpark(i)
-		case b.parked == nil || !b.parked[i]:
+		case !b.isParked(i):
 			b.alone[i] = true
 		}
 	}

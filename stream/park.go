@@ -52,7 +52,7 @@ func (b *Bundle) unpark(i int) {
 }
 
 // isParked reports whether resume or a drain is responsible for what becomes of the entry.
-func (b *Bundle) isParked(i int) bool { return b.parked != nil && b.parked[i] }
+func (b *Bundle) isParked(i int) bool { return len(b.parked) > i && b.parked[i] }
 
 func (s *subscription) resume(d *Delivery, key, value any) {
 	s.mu.Lock()
