@@ -233,12 +233,15 @@ func TestWatcherRefused(t *testing.T) {
 			if n := r.warnings(); n != 1 {
 				t.Errorf("%d warnings, want one", n)
 			}
-			if w.Healthy() || len(r.resets) != 0 {
-				t.Errorf("healthy %v, resets %v", w.Healthy(), r.resets)
+			healthy := w.Healthy()
+			r.mu.Lock()
+			if healthy || len(r.resets) != 0 {
+				t.Errorf("healthy %v, resets %v", healthy, r.resets)
 			}
 			if strings.Contains(r.logged.String(), "s3cret") {
 				t.Errorf("log:\n%s", r.logged.String())
 			}
+			r.mu.Unlock()
 			if test.allow != nil {
 				test.allow()
 				r.eventually(t, "announced once allowed", func() bool { return slices.Equal(r.resets, []bool{true}) })
