@@ -7,7 +7,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// Bundle is entries of one read that travel through the router as one message, because a message for each costs more
+// Bundle is entries of one read or claim that travel through the router as one message, because a message for each costs more
 // than all the rest that is done for it. It carries no rights of its own: every entry keeps its Delivery, ends by itself, and
 // whatever the bundle does not answer goes through the router again as a message of its own.
 //
@@ -66,8 +66,8 @@ func answersFrom(ctx context.Context) []*message.Message {
 	return answers
 }
 
-// deliverFresh sends what was read: what may be bundled as one message, the rest one by one.
-func (s *subscription) deliverFresh(deliveries []*Delivery) {
+// deliverTogether sends what was read or claimed at once: what may be bundled as one message, the rest one by one.
+func (s *subscription) deliverTogether(deliveries []*Delivery) {
 	if s.cfg.Bundle == nil || s.redrive {
 		s.deliverAll(deliveries)
 		return

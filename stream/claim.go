@@ -100,7 +100,7 @@ func (s *subscription) claimPass(ctx context.Context) error {
 	var delivering sync.WaitGroup
 	delivering.Go(func() {
 		for deliveries := range claimed {
-			s.deliverAll(deliveries)
+			s.deliverTogether(deliveries)
 		}
 	})
 	defer delivering.Wait()
@@ -221,7 +221,7 @@ func (s *subscription) recoverOwn(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.deliverAll(deliveries)
+		s.deliverTogether(deliveries)
 		if next == from {
 			return nil
 		}

@@ -126,11 +126,12 @@ func (d *Delivery) noteSettled() {
 
 // cancel ends the context of the message.
 func (d *Delivery) cancel() {
-	if !d.cancelled.CompareAndSwap(false, true) {
-		return
-	}
+	// Both under the lock: Done closes the channel that it makes for what is cancelled already.
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.cancelled.Swap(true) {
+		return
+	}
 	if d.done != nil {
 		close(d.done)
 	}

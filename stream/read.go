@@ -54,7 +54,7 @@ func (s *subscription) readRound(ctx context.Context) error {
 	entries, err := s.readOnce(ctx, n)
 	deliveries := s.take(entries, nil)
 	s.credits.give(n - len(deliveries))
-	s.deliverFresh(deliveries)
+	s.deliverTogether(deliveries)
 	return err
 }
 

@@ -52,7 +52,7 @@ type SubscriberConfig struct {
 	// Lookback: see Start. Default: 0.
 	Lookback time.Duration
 
-	// Bundle says which of the entries that come in one read travel together as one message (see Bundle). Default: none;
+	// Bundle says which of the entries that come in one read or claim travel together as one message (see Bundle). Default: none;
 	// a handler has to know of bundles.
 	Bundle func(id entry.ID) bool
 
