@@ -173,7 +173,7 @@ func TestRecoversFromFaults(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		harm, mend func(w *world, p *redistest.Proxy)
-		shows, or   string // either in SubscriptionState.Err; empty: nothing need be seen
+		shows, or  string // either in SubscriptionState.Err; empty: nothing need be seen
 	}{
 		{
 			name: "connection refused", shows: "refused",
