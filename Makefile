@@ -11,7 +11,7 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long acceptance bench bench-quick bench-latency bench-deep bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken fleet-test fuzz cover lint format check tools build run demo pipeline compose-test manifests clean
+.PHONY: help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken fleet-test fuzz cover lint format check tools build run demo pipeline compose-test manifests clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,10 +24,11 @@ test-long: tools ## All tests in full length: the whole conformance suite and th
 	# their own, which the race detector does not see into.
 	$(TEST) -p 1 -timeout 15m $$(go list ./... | grep -v /chaos$$)
 	CI=true go test -timeout 15m ./chaos/
-	# Watermill's own reconnect test has a data race: it runs without the race detector, and again where the race made it
-	# lose count of what it sent.
-	for try in 1 2 3; do if CI=true go test -timeout 10m -run '^TestPubSub$$' ./stream/ >reconnect.log 2>&1; then exit 0; fi; \
-		grep -E -- '--- FAIL|Messages:|test_asserts' reconnect.log; done; exit 1
+
+# By itself, because Watermill's own test has a data race in which it loses count of what it sent, and may leave a
+# goroutine of its own behind; kills and restarts of Redis are tested in stream and chaos besides.
+reconnect: tools ## Watermill's reconnect test on a server that is killed and restarted; repeat it when it miscounts
+	CI=true go test -count=1 -timeout 10m -run '^TestPubSub$$' ./stream/
 
 acceptance: tools ## 20,000 plans through a real Redis, every observation accounted for
 	HEAT_FULL=1 $(TEST) -count=1 -v -timeout 30m -run '^TestAcceptance' ./app/
@@ -119,4 +120,4 @@ manifests: ## Decode the Kubernetes manifests strictly (a module of its own; som
 	cd deploy/kubernetes && go vet ./... && go test ./...
 
 clean: ## Remove what was built and measured
-	rm -rf bin coverage.out reconnect.log
+	rm -rf bin coverage.out
