@@ -261,7 +261,8 @@ func (a *acceptance) checkParked() {
 	}
 }
 
-// TestWaitingPlansHoldUpNoOther: 200 plans that wait for two seconds each are done in about two seconds.
+// TestWaitingPlansHoldUpNoOther: 200 plans that wait for two seconds each wait together. One after the other would
+// take 400 seconds, and ten at a time 40: the bound is far from both, so that a busy machine does not matter.
 func TestWaitingPlansHoldUpNoOther(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -274,7 +275,7 @@ func TestWaitingPlansHoldUpNoOther(t *testing.T) {
 	awaitObserved(t, rdb, 400)
 	took := time.Since(begun)
 	require.GreaterOrEqual(t, took, 2*time.Second)
-	require.Less(t, took, 4*time.Second)
+	require.Less(t, took, 20*time.Second)
 	for _, o := range observations(t, rdb, 400)[latePoint] {
 		require.Equal(t, "timeout", o.reason())
 		require.Equal(t, "deadline", o.debug.Noticed)
