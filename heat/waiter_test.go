@@ -226,13 +226,17 @@ func TestFull(t *testing.T) {
 			t.Errorf("%s ended first with %v, want c, which had no place", r.planID, r.err)
 		}
 		ws.start(t.Context(), "d", time.Now())
-		first, second := ws.next(), ws.next()
-		if first.err != nil || second.err != nil || first.planID == "d" || second.planID == "d" {
-			t.Errorf("ended: %s %v, %s %v", first.planID, first.err, second.planID, second.err)
+		// Their deadline is one instant, at which d finds a place and ends too: in which order they report is open.
+		ended := map[string]bool{}
+		for range 3 {
+			r := ws.next()
+			if r.err != nil || r.verdict.Waited != testRules.MaxWait {
+				t.Errorf("%s ended with %v after %v", r.planID, r.err, r.verdict.Waited)
+			}
+			ended[r.planID] = true
 		}
-		// Its place came free at its deadline.
-		if r := ws.next(); r.planID != "d" || r.err != nil || r.verdict.Waited != testRules.MaxWait {
-			t.Errorf("%s ended last, error %v, after %v", r.planID, r.err, r.verdict.Waited)
+		if !ended["a"] || !ended["b"] || !ended["d"] {
+			t.Errorf("ended: %v", ended)
 		}
 		ws.empty()
 	})
