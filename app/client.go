@@ -96,6 +96,9 @@ func oneTag(cfg config.Config) error {
 	return errors.Join(errs...)
 }
 
+// Client speaks to Redis, to one server, by sentinels or to a Cluster. Subcommands pass it on and send nothing themselves.
+type Client = redis.UniversalClient
+
 // NewClient connects (lazily) to the Redis of the configuration: one server, the primary that sentinels name, or a
 // cluster. The caller closes it.
 func NewClient(cfg config.Config) (redis.UniversalClient, error) {

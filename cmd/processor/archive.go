@@ -8,7 +8,6 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"heatobserver/app"
 	"heatobserver/archive"
 	"heatobserver/config"
 	"heatobserver/replay"
@@ -52,13 +51,9 @@ func (c *archiveFollow) Run(ctx context.Context, sys *system) (err error) {
 	if c.RotateSize <= 0 || c.RotateEvery <= 0 || c.FlushEvery <= 0 {
 		return usage("--rotate-size, --rotate-every and --flush-every must be positive")
 	}
-	cfg, log, err := c.start(ctx, usualPrefix(sys))
+	cfg, log, client, err := c.connect(ctx, sys)
 	if err != nil {
 		return err
-	}
-	client, err := app.NewClient(cfg)
-	if err != nil {
-		return withConfigCode(err)
 	}
 	defer func() { err = closing(err, client.Close()) }()
 	done, err := archive.Follow(ctx, client, archive.FollowConfig{
@@ -181,13 +176,9 @@ func (c *archiveImport) Run(ctx context.Context, sys *system) (err error) {
 	if err != nil {
 		return withCode(config.ExitNotCarriedOut, err)
 	}
-	cfg, log, err := c.start(ctx, usualPrefix(sys))
+	cfg, log, client, err := c.connect(ctx, sys)
 	if err != nil {
 		return err
-	}
-	client, err := app.NewClient(cfg)
-	if err != nil {
-		return withConfigCode(err)
 	}
 	defer func() { err = closing(err, client.Close()) }()
 	live := slices.Concat(cfg.PlanStreams(), []string{cfg.Streams.Plan, cfg.Streams.Decision, cfg.Streams.Observed, cfg.Streams.Dead, cfg.Streams.Redrive})

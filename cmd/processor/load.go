@@ -11,7 +11,6 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"heatobserver/app"
 	"heatobserver/config"
 	"heatobserver/pipeline"
 )
@@ -63,13 +62,9 @@ Exit codes: 0 everything that was due is written, 1 it is not (interrupted, or R
 
 // Run writes until everything is written.
 func (c *loadCommand) Run(ctx context.Context, sys *system) (err error) {
-	cfg, log, err := c.start(ctx, usualPrefix(sys))
+	cfg, log, client, err := c.connect(ctx, sys)
 	if err != nil {
 		return err
-	}
-	client, err := app.NewClient(cfg)
-	if err != nil {
-		return withConfigCode(err)
 	}
 	defer func() { err = closing(err, client.Close()) }()
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"heatobserver/app"
@@ -54,13 +55,9 @@ func usualPrefix(sys *system) *system {
 
 // Run writes plans until it is told to stop.
 func (c *standinPlanner) Run(ctx context.Context, sys *system) (err error) {
-	cfg, log, err := c.start(ctx, usualPrefix(sys))
+	cfg, log, client, err := c.connect(ctx, sys)
 	if err != nil {
 		return err
-	}
-	client, err := app.NewClient(cfg)
-	if err != nil {
-		return withConfigCode(err)
 	}
 	defer func() { err = closing(err, client.Close()) }()
 	if !c.YesLive {
@@ -84,13 +81,9 @@ func (c *standinPlanner) Run(ctx context.Context, sys *system) (err error) {
 
 // Run decides until it is told to stop.
 func (c *standinGate) Run(ctx context.Context, sys *system) (err error) {
-	cfg, log, err := c.start(ctx, usualPrefix(sys))
+	cfg, log, client, err := c.connect(ctx, sys)
 	if err != nil {
 		return err
-	}
-	client, err := app.NewClient(cfg)
-	if err != nil {
-		return withConfigCode(err)
 	}
 	defer func() { err = closing(err, client.Close()) }()
 	gate, err := pipeline.NewGate(client, pipeline.GateConfig{
@@ -104,16 +97,23 @@ func (c *standinGate) Run(ctx context.Context, sys *system) (err error) {
 
 // Run writes hashes until it is told to stop.
 func (c *standinBridge) Run(ctx context.Context, sys *system) (err error) {
-	cfg, log, err := c.start(ctx, usualPrefix(sys))
+	cfg, log, client, err := c.connect(ctx, sys)
 	if err != nil {
 		return err
 	}
-	client, err := app.NewClient(cfg)
-	if err != nil {
-		return withConfigCode(err)
-	}
 	defer func() { err = closing(err, client.Close()) }()
 	return pipeline.NewBridge(client, pipeline.BridgeConfig{Decisions: cfg.Streams.Decision, Prefix: cfg.HeatLookupPrefix}, log).Run(ctx)
+}
+
+// connect reads the configuration and makes a client of it, which the caller closes. No heat is looked up, so that the
+// prefix has its usual value where none is given.
+func (s *settings) connect(ctx context.Context, sys *system) (config.Config, *slog.Logger, app.Client, error) {
+	cfg, log, err := s.start(ctx, usualPrefix(sys))
+	if err != nil {
+		return cfg, log, nil, err
+	}
+	client, err := app.NewClient(cfg)
+	return cfg, log, client, withConfigCode(err)
 }
 
 // closing adds the error of a Close to that of the work.

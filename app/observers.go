@@ -1,0 +1,176 @@
+package app
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"heatobserver/config"
+	"heatobserver/entry"
+	"heatobserver/event"
+	"heatobserver/handlers"
+	"heatobserver/middleware"
+	"heatobserver/stream"
+)
+
+// The names of the handlers, which are label values.
+const (
+	early = "early"
+	late  = "late"
+)
+
+func (p *processor) addHandlers(router *message.Router) error {
+	settings := handlers.Settings{
+		Rules:         event.Rules{MaxWait: p.cfg.Late.MaxWait, Poll: p.cfg.Late.Poll, MaxErrors: p.cfg.Late.MaxRedisErrors},
+		MaxDebugChars: p.cfg.Output.MaxDebugChars,
+		Now:           p.clock.Now,
+	}
+	if p.cfg.EarlyEnabled() {
+		err := p.addHandler(router, observer{
+			name: early, group: p.cfg.Groups.Early, inFlight: p.cfg.Early.MaxInflight, handle: handlers.NewEarly(p.reader, settings),
+			bundle: handlers.NewEarlyBundle(p.reader, settings), bundles: func(entry.ID) bool { return true },
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !p.cfg.LateEnabled() {
+		return nil
+	}
+	inFlight := p.cfg.Late.MaxInflight
+	skip := p.cfg.Late.OnSaturation == config.SaturationSkip
+	p.saturation = middleware.NewSaturation(middleware.SaturationConfig{
+		Limit: inFlight, Skip: skip, Logger: p.log.With("handler", late),
+		Hint: fmt.Sprintf("raise P28_LATE_OBS_MAX_INFLIGHT: %d waiting plans are good for %d ÷ heat delay plans/s", inFlight, inFlight),
+	})
+	if skip {
+		inFlight += 2 * p.cfg.Read.Batch // the subscriber reads on at saturation, or there would be nothing to skip
+	} else {
+		inFlight++ // one plan that finds no place, or nobody would notice saturation and log it
+	}
+	o := observer{
+		name: late, group: p.cfg.Groups.Late, inFlight: inFlight, handle: handlers.NewLate(p.waiter, settings),
+		bundle: handlers.NewLateBundle(p.waiter, settings, p.saturation.Note), bundles: func(entry.ID) bool { return true },
+		own: []message.HandlerMiddleware{p.saturation.Middleware},
+	}
+	if skip {
+		o.bundles = nil // at saturation everything beyond the limit is skipped, whatever its age
+	}
+	return p.addHandler(router, o)
+}
+
+// observer is one of the two handlers before it has its transport.
+type observer struct {
+	name, group string
+	inFlight    int
+	handle      message.HandlerFunc
+	own         []message.HandlerMiddleware // beside those that both have
+
+	bundle  handlers.Bundle
+	bundles func(entry.ID) bool // which entries may be bundled; nil for none
+}
+
+// addHandler gives a handler its own group and transport. The middleware is added from the outside in; its order is part
+// of the design (ARCHITECTURE.md).
+func (p *processor) addHandler(router *message.Router, o observer) error {
+	name, group := o.name, o.group
+	log := p.log.With("handler", name)
+	if p.cfg.Throttle.PerSec > 0 || p.cfg.Throttle.FleetPerSec > 0 {
+		o.bundles = nil // the limit holds for each plan
+	}
+	out := p.cfg.Output
+	subscriber, err := stream.NewSubscriber(p.client, stream.SubscriberConfig{
+		Group:        group,
+		Consumer:     p.cfg.Groups.Consumer + "-" + process,
+		Codec:        stream.Either{},
+		MaxInFlight:  o.inFlight,
+		Batch:        min(p.cfg.Read.Batch, o.inFlight),
+		Bundle:       o.bundles,
+		Block:        p.cfg.Read.Block,
+		MinIdle:      p.cfg.Read.ClaimMinIdle,
+		CloseTimeout: p.cfg.DrainTimeout,
+		Start:        p.cfg.Groups.Start,
+		Lookback:     p.cfg.Late.MaxWait,
+		KeyPrefix:    out.KeyPrefix,
+		CursorKey:    func(name string) string { return cursorKey(p.cfg, name, group) },
+		Redrive:      p.cfg.Streams.Redrive,
+		DeadStream:   p.cfg.Streams.Dead,
+		DeadMaxLen:   p.cfg.Streams.DeadMaxLen,
+		DeadTTL:      out.DedupeTTL,
+		Logger:       log,
+		Events:       p.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	// The router closes both, but only of a handler that it came to run.
+	p.atEnd("subscriber of the "+name+" handler", subscriber.Close)
+	publisher, err := stream.NewPublisher(p.client, stream.PublisherConfig{
+		Fields:       event.ObservationFields[:],
+		MaxLen:       p.cfg.Streams.ObservedMaxLen,
+		DedupePrefix: out.DedupePrefix,
+		DedupeTTL:    out.DedupeTTL,
+		KeyPrefix:    out.KeyPrefix,
+		Batch:        out.CommitBatch,
+		Logger:       log,
+		Events:       p.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	p.atEnd("publisher of the "+name+" handler", publisher.Close)
+	routed := router.AddHandler(name, p.cfg.Streams.Plan, subscriber, p.cfg.Streams.Observed, publisher, o.handle)
+	routed.AddMiddleware(middleware.Bundled(middleware.BundleHandler(o.bundle), p.metrics.handler(name), log))
+	routed.AddMiddleware(middleware.Metrics(p.metrics.handler(name)))
+	routed.AddMiddleware(middleware.DeadLetter(log))
+	routed.AddMiddleware(middleware.Retry(middleware.RetryConfig{
+		MaxFailures: p.cfg.Read.MaxFailures, OnRetry: func() { p.metrics.Failed(name) },
+	}))
+	routed.AddMiddleware(o.own...)
+	if perSec := p.cfg.Throttle.PerSec; perSec > 0 {
+		routed.AddMiddleware(middleware.Throttle(perSec, p.cfg.Throttle.EffectiveBurst()))
+	}
+	if perSec := p.cfg.Throttle.FleetPerSec; perSec > 0 {
+		limiter := newFleetLimiter(p.client, out.KeyPrefix+"throttle:"+name, perSec, log)
+		routed.AddMiddleware(middleware.ThrottleBy(limiter))
+	}
+	routed.AddMiddleware(middleware.Recoverer)
+	h := &handler{name: name, group: group, subscriber: subscriber, routed: routed}
+	p.mu.Lock()
+	p.handlers = append(p.handlers, h)
+	p.mu.Unlock()
+	p.metrics.gauge("inflight_plans", "Plans in the hands of this process, read and not settled.", map[string]string{"handler": name},
+		func() float64 {
+			n := 0
+			for _, s := range h.subscriber.Subscriptions() {
+				n += s.InFlight
+			}
+			return float64(n)
+		})
+	limit := o.inFlight
+	if name == late {
+		limit = p.cfg.Late.MaxInflight // the subscriber reads a few more, so that saturation is noticed
+	}
+	p.metrics.gauge("inflight_limit_plans", "Plans that may be in flight in this process before it is saturated.", map[string]string{"handler": name},
+		func() float64 { return float64(limit) })
+	p.metrics.gauge("subscribed", "1 while the handler reads its streams.", map[string]string{"handler": name},
+		func() float64 { return boolean(h.reads()) })
+	return nil
+}
+
+// observeGroups has the state of the groups appear in the metrics.
+func (p *processor) observeGroups() {
+	var groups []streamGroup
+	for _, h := range p.running() {
+		groups = append(groups, streamGroup{p.cfg.Streams.Plan, h.group}, streamGroup{p.cfg.Streams.Redrive, h.group})
+	}
+	p.metrics.registry.MustRegister(newGroupCollector(p.client, groups))
+	p.metrics.gauge("clock_offset_seconds", "What the clock of Redis is ahead of the local one; it is corrected.", nil,
+		func() float64 { return p.clock.Offset().Seconds() })
+}
+
+// process tells this process from all others, also from its predecessor, which may be a zombie that wakes up.
+var process = strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixMilli(), 36)

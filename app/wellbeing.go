@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// running are the handlers, for those who look from the outside.
+func (p *processor) running() []*handler {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.handlers)
+}
+
+// alive checks that the loops come round. A reader that waits for room or for Redis is alive.
+func (p *processor) alive(context.Context) []string {
+	var wrong []string
+	limit := 3*p.cfg.Read.Block + 15*time.Second
+	for _, h := range p.running() {
+		for _, s := range h.subscriber.Subscriptions() {
+			if idle := time.Since(s.Progress); idle > limit && !s.Draining {
+				wrong = append(wrong, fmt.Sprintf("the reader of the %s handler has not come round for %v", h.name, idle.Round(time.Second)))
+			}
+		}
+	}
+	p.mu.Lock()
+	waiter := p.waiter
+	p.mu.Unlock()
+	if waiter != nil {
+		if overdue := waiter.Overdue(); overdue > waiterLimit {
+			wrong = append(wrong, fmt.Sprintf("waiting plans have not been looked at for %v", overdue.Round(time.Second)))
+		}
+	}
+	return wrong
+}
+
+// waiterLimit is how late a look at a waiting plan may be: far beyond the timeouts of one, which a Redis that does not
+// answer uses up.
+const waiterLimit = 30 * time.Second
+
+// ready checks that plans are being observed.
+func (p *processor) ready(ctx context.Context) []string {
+	var wrong []string
+	p.mu.Lock()
+	if p.draining {
+		wrong = append(wrong, "draining")
+	}
+	p.mu.Unlock()
+	if err := p.client.Ping(ctx).Err(); err != nil {
+		wrong = append(wrong, fmt.Sprintf("Redis does not answer: %v", err))
+	}
+	if since := p.metrics.commitsFailSince(); !since.IsZero() {
+		wrong = append(wrong, "observations cannot be written since "+since.Format(time.RFC3339))
+	}
+	running := p.running()
+	if len(running) == 0 && p.cfg.EarlyEnabled() {
+		wrong = append(wrong, "the handlers have not started")
+	}
+	for _, h := range running {
+		subscriptions := h.subscriber.Subscriptions()
+		if len(subscriptions) == 0 {
+			wrong = append(wrong, fmt.Sprintf("the %s handler is not subscribed", h.name))
+		}
+		for _, s := range subscriptions {
+			switch {
+			case s.Err != nil:
+				wrong = append(wrong, fmt.Sprintf("the %s handler cannot read: %v", h.name, s.Err))
+			case !s.GroupExists:
+				wrong = append(wrong, fmt.Sprintf("group %s does not exist yet", h.group))
+			}
+		}
+	}
+	return wrong
+}
