@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -41,7 +40,7 @@ func TestOneInvoiceEach(t *testing.T) {
 	start := func() (stop func()) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- run(ctx, client, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+		go func() { ended <- run(ctx, client, slog.New(slog.DiscardHandler)) }()
 		return func() {
 			cancel()
 			require.NoError(t, <-ended)
