@@ -108,6 +108,17 @@ func (Either) Decode(e Entry) (*message.Message, error) {
 	return Flat{}.Decode(e)
 }
 
+// Payload is the payload of the message that Either makes of an entry. What cannot be read as an envelope is handed over
+// as its fields, as a subscription does.
+func Payload(e Entry) []byte {
+	if mayBeEnvelope(e.Fields) {
+		if m, err := (Either{}).Decode(e); err == nil {
+			return m.Payload
+		}
+	}
+	return e.Fields
+}
+
 // mayBeEnvelope is a quick look for the mark of an envelope anywhere in the fields.
 func mayBeEnvelope(fields entry.Fields) bool { return bytes.Contains(fields, envelopeMark) }
 

@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"heatobserver/config"
+	"heatobserver/entry"
+	"heatobserver/replay"
+	"heatobserver/stream"
+)
+
+// History are the streams of a live Redis as a history. It only reads: no group, no key, no write.
+type History struct {
+	client  redis.UniversalClient
+	streams [len(replay.Kinds)]string
+}
+
+var _ replay.Source = (*History)(nil)
+
+// OpenHistory connects to the Redis of the configuration. One that does not answer within 5 s is an *UnreachableError.
+// The caller closes the History.
+func OpenHistory(ctx context.Context, cfg config.Config) (*History, error) {
+	client, err := NewClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := reach(ctx, client); err != nil {
+		_ = client.Close()
+		return nil, &UnreachableError{Where: cfg.Redis.Where(), Err: err}
+	}
+	return &History{client: client, streams: [...]string{
+		replay.Plans: cfg.Streams.Plan, replay.Decisions: cfg.Streams.Decision, replay.Observations: cfg.Streams.Observed,
+	}}, nil
+}
+
+// Close ends the connection.
+func (h *History) Close() error { return h.client.Close() }
+
+// Client is the connection, for writing what was found into a stream of another name.
+func (h *History) Client() Client { return h.client }
+
+// Open is part of replay.Source.
+func (h *History) Open(ctx context.Context, kind replay.Kind, r replay.Range) (replay.Reader, error) {
+	return &historyReader{scan: stream.NewScan(ctx, h.client, h.streams[kind], r.From, r.To)}, nil
+}
+
+// Extent is part of replay.Source.
+func (h *History) Extent(ctx context.Context, kind replay.Kind) (replay.Extent, error) {
+	found, err := stream.Measure(ctx, h.client, h.streams[kind])
+	if err != nil {
+		return replay.Extent{}, err
+	}
+	e := replay.Extent{First: found.First, Last: found.Last, Trimmed: found.Lost}
+	if found.Length == 0 && found.Lost { // all that there was is gone
+		e.First = found.Generated.Next()
+	}
+	return e, nil
+}
+
+// End is part of replay.Source: now, by the clock of the server.
+func (h *History) End(ctx context.Context) (time.Time, error) {
+	now, err := h.client.Time(ctx).Result()
+	if err != nil {
+		return now, fmt.Errorf("ask for the server's time: %w", err)
+	}
+	return now, nil
+}
+
+// PlanPayload is what replay decodes a plan from: envelopes of Watermill producers are opened.
+func PlanPayload(id entry.ID, fields entry.Fields) []byte {
+	return stream.Payload(stream.Entry{ID: id, Fields: fields})
+}
+
+type historyReader struct {
+	scan *stream.Scan
+	page []replay.Entry
+}
+
+// Next is part of replay.Reader.
+func (r *historyReader) Next() ([]replay.Entry, error) {
+	entries, err := r.scan.Next()
+	r.page = r.page[:0]
+	for _, e := range entries {
+		r.page = append(r.page, replay.Entry{ID: e.ID, Fields: e.Fields})
+	}
+	return r.page, err
+}
+
+// Close is part of replay.Reader.
+func (r *historyReader) Close() error { return r.scan.Close() }
