@@ -1,0 +1,56 @@
+// Coverage over time for both observation points, and the reasons of the late one, stacked.
+import { byId, colour, text } from "./dom.js";
+import { clock, compact, count, percent, seconds } from "./format.js";
+import { Chart, axis, timeAxis } from "./chart.js";
+
+const reasons = ["ok", "timeout", "missing", "redis_error", "parse_error"];
+
+const cursor = { sync: { key: "time" }, y: false, drag: { x: false, y: false }, points: { size: 6 } };
+const time = { label: "time", value: (_, t) => (t === null ? "–" : clock(t * 1000)) };
+
+let columns = []; // of reasons, as they are and not as they are stacked
+
+const coverage = new Chart(byId("coverage"), 190, () => ({
+  cursor,
+  scales: { y: { range: [0, 1] } },
+  axes: [timeAxis(), axis({ size: 52, values: (_, at) => at.map((v) => `${Math.round(v * 100)} %`) })],
+  series: [
+    time,
+    { label: "late", stroke: colour("late"), width: 2, value: (_, v) => percent(v), spanGaps: false },
+    { label: "early", stroke: colour("early"), width: 2, dash: [6, 4], value: (_, v) => percent(v), spanGaps: false },
+  ],
+}));
+
+const stack = new Chart(byId("reasons"), 190, () => ({
+  cursor,
+  scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.05)] } },
+  axes: [timeAxis(), axis({ size: 52, values: (_, at) => at.map((v) => (Number.isInteger(v) ? compact(v) : "")) })],
+  // The tallest sum comes first, so that each one stands before those of which it is a part.
+  series: [time, ...reasons.toReversed().map((reason) => ({
+    label: reason,
+    fill: colour(reason),
+    stroke: colour(reason),
+    width: 0,
+    points: { show: false },
+    paths: globalThis.uPlot.paths.bars({ size: [0.9, 40] }),
+    value: (_, __, ___, at) => (at === null ? "–" : count(columns[reasons.indexOf(reason)][at])),
+  }))],
+}));
+
+/** Shows the answer of api/v1/series. */
+export function showSeries({ t, bucket_seconds: bucket, late, early }) {
+  coverage.set([t, late.coverage, early.coverage]);
+  columns = reasons.map((reason) => late.reasons[reason]);
+  const sum = t.map(() => 0);
+  const sums = columns.map((column) => column.map((n, i) => (sum[i] += n)));
+  stack.set([t, ...sums.toReversed()]);
+
+  const totals = reasons.map((reason, i) => [reason, columns[i].reduce((a, b) => a + b, 0)]).filter(([, n]) => n > 0);
+  text(byId("reasons-words"), totals.map(([reason, n]) => `${reason} ${count(n)}`).join(" · ") || "No late observation yet.");
+  const shares = late.coverage.filter((v) => v !== null);
+  text(byId("coverage-window"), t.length > 0 ? `the last ${seconds(t.length * bucket)}, as far as the stream reaches` : "");
+  text(
+    byId("coverage-words"),
+    shares.length === 0 ? "No late observation yet." : `Late between ${percent(Math.min(...shares))} and ${percent(Math.max(...shares))} in intervals of ${seconds(bucket)}.`,
+  );
+}
