@@ -21,6 +21,11 @@ type History struct {
 
 var _ replay.Source = (*History)(nil)
 
+// NewHistory takes a connection and the names of the streams by replay.Kind. Close closes the connection.
+func NewHistory(client Client, streams [len(replay.Kinds)]string) *History {
+	return &History{client: client, streams: streams}
+}
+
 // OpenHistory connects to the Redis of the configuration. One that does not answer within 5 s is an *UnreachableError.
 // The caller closes the History.
 func OpenHistory(ctx context.Context, cfg config.Config) (*History, error) {
@@ -32,9 +37,9 @@ func OpenHistory(ctx context.Context, cfg config.Config) (*History, error) {
 		_ = client.Close()
 		return nil, &UnreachableError{Where: cfg.Redis.Where(), Err: err}
 	}
-	return &History{client: client, streams: [...]string{
+	return NewHistory(client, [...]string{
 		replay.Plans: cfg.Streams.Plan, replay.Decisions: cfg.Streams.Decision, replay.Observations: cfg.Streams.Observed,
-	}}, nil
+	}), nil
 }
 
 // Close ends the connection.

@@ -35,6 +35,7 @@ var ErrOrder = errors.New("entry IDs out of order")
 type reader struct {
 	r      replay.Range
 	cancel context.CancelFunc
+	ended  func() error // that of the context
 	wait   sync.WaitGroup
 	frames chan frame
 	free   chan []byte
@@ -63,7 +64,7 @@ func newReader(ctx context.Context, dir string, kind replay.Kind, r replay.Range
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	out := &reader{r: r, cancel: cancel, frames: make(chan frame), free: make(chan []byte, 2), gap: gap}
+	out := &reader{r: r, cancel: cancel, ended: ctx.Err, frames: make(chan frame), free: make(chan []byte, 2), gap: gap}
 	out.free <- nil
 	out.free <- nil
 	chosen := within(all, r)
@@ -133,6 +134,9 @@ func (r *reader) Next() ([]replay.Entry, error) {
 		}
 		f, more := <-r.frames
 		if !more {
+			if err := r.ended(); err != nil { // cut short, which is not the end
+				return nil, fmt.Errorf("read the archive: %w", err)
+			}
 			return nil, io.EOF
 		}
 		if f.file != r.file {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -148,12 +149,15 @@ func (r *reply) fields() (entry.Fields, error) {
 const minEntry = 4 + 9 + 4
 
 // entries reads a list of [id, fields].
-func (r *reply) entries(stream string) ([]Entry, error) {
+func (r *reply) entries(stream string) ([]Entry, error) { return r.entriesInto(nil, stream) }
+
+// entriesInto is entries with room for the list.
+func (r *reply) entriesInto(list []Entry, stream string) ([]Entry, error) {
 	n, err := r.array()
 	if err != nil || n <= 0 {
 		return nil, err
 	}
-	list := make([]Entry, 0, min(n, len(r.rest)/minEntry))
+	list = slices.Grow(list, min(n, len(r.rest)/minEntry))
 	for range n {
 		switch size, err := r.array(); {
 		case err != nil:

@@ -16,8 +16,13 @@ import (
 // ErrTrimmed means that a stream was trimmed past the place where it was being read: what followed there is unknown.
 var ErrTrimmed = errors.New("the stream was trimmed faster than it was read")
 
+// A page is as many entries as make about pageBytes, so that memory does not depend on how large entries are and no reply
+// keeps Redis busy for long. The first one is small, because nothing is known yet.
 const (
-	scanPage    = 1000             // entries asked for at once
+	firstPage   = 64
+	maxPage     = 1000
+	pageBytes   = 1 << 20
+	pageTries   = 3                // reading changes nothing, so that a page may be asked for again
 	scanTimeout = 30 * time.Second // for one page
 )
 
@@ -28,10 +33,11 @@ type Scan struct {
 	stream   string
 	from, to entry.ID
 	cancel   context.CancelFunc
+	ended    func() error // that of the context
 	wait     sync.WaitGroup
 	pages    chan scanned
-	free     chan []byte
-	held     []byte
+	free     chan scanned // whose memory may be used again
+	held     scanned
 }
 
 type scanned struct {
@@ -44,14 +50,17 @@ type scanned struct {
 // empty. The context holds for the whole of it; the caller closes it. The client stays the caller's.
 func NewScan(ctx context.Context, client redis.UniversalClient, stream string, from, to entry.ID) *Scan {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &Scan{client: client, stream: stream, from: from, to: to, cancel: cancel, pages: make(chan scanned), free: make(chan []byte, 2)}
-	s.free <- nil
-	s.free <- nil
+	s := &Scan{
+		client: client, stream: stream, from: from, to: to, cancel: cancel, ended: ctx.Err,
+		pages: make(chan scanned), free: make(chan scanned, 2),
+	}
+	s.free <- scanned{}
+	s.free <- scanned{}
 	s.wait.Go(func() {
 		defer close(s.pages)
 		if err := s.readAll(ctx); err != nil {
 			select {
-			case s.pages <- scanned{err: err}:
+			case s.pages <- scanned{err: s.failed(err)}:
 			case <-ctx.Done():
 			}
 		}
@@ -62,18 +71,20 @@ func NewScan(ctx context.Context, client redis.UniversalClient, stream string, f
 // Next returns some of the following entries, at least one without an error, and io.EOF behind the last. They hold
 // until the following call. After an error it is not called again.
 func (s *Scan) Next() ([]Entry, error) {
-	if s.held != nil {
+	if s.held.entries != nil {
 		s.free <- s.held
-		s.held = nil
+		s.held = scanned{}
 	}
 	page, more := <-s.pages
 	switch {
+	case !more && s.ended() != nil: // cut short, which is not the end
+		return nil, s.failed(s.ended())
 	case !more:
 		return nil, io.EOF
 	case page.err != nil:
 		return nil, page.err
 	}
-	s.held = page.raw
+	s.held = page
 	return page.entries, nil
 }
 
@@ -88,25 +99,29 @@ func (s *Scan) Close() error {
 // it was trimmed.
 func (s *Scan) readAll(ctx context.Context) error {
 	last, begun := s.from, false
+	count := firstPage
 	for {
-		var room []byte
+		var room scanned
 		select {
 		case room = <-s.free:
 		case <-ctx.Done():
-			return s.failed(ctx.Err())
+			return ctx.Err()
 		}
-		page, err := s.page(ctx, room, last)
+		page, err := s.page(ctx, room, last, count)
 		if err != nil {
-			return s.failed(err)
+			return err
 		}
-		full := len(page.entries) == scanPage
+		full := len(page.entries) == count
+		if len(page.entries) > 0 {
+			count = min(max(2, len(page.entries)*pageBytes/len(page.raw)), maxPage, 4*count)
+		}
 		if begun {
 			switch {
 			case len(page.entries) > 0 && page.entries[0].ID == last:
 				page.entries = page.entries[1:]
 			default:
 				if err := s.lookTrimmed(ctx, last); err != nil {
-					return s.failed(err)
+					return err
 				}
 			}
 		}
@@ -115,7 +130,7 @@ func (s *Scan) readAll(ctx context.Context) error {
 			select {
 			case s.pages <- page:
 			case <-ctx.Done():
-				return s.failed(ctx.Err())
+				return ctx.Err()
 			}
 		}
 		if !full {
@@ -126,11 +141,27 @@ func (s *Scan) readAll(ctx context.Context) error {
 
 func (s *Scan) failed(err error) error { return fmt.Errorf("read stream %s: %w", s.stream, err) }
 
-func (s *Scan) page(ctx context.Context, room []byte, from entry.ID) (scanned, error) {
+// page reads one page, and tries again where the connection was lost or Redis is still loading.
+func (s *Scan) page(ctx context.Context, room scanned, from entry.ID, count int) (page scanned, err error) {
+	for try, pause := 1, 100*time.Millisecond; ; try, pause = try+1, 4*pause {
+		page, err = s.pageOnce(ctx, room, from, count)
+		var answer redis.Error
+		final := errors.As(err, &answer) && !hasPrefix(err, "LOADING")
+		if err == nil || final || try == pageTries || sleep(ctx, pause) != nil {
+			return page, err
+		}
+	}
+}
+
+// pageOnce reads into the memory of a page that is no longer looked at.
+func (s *Scan) pageOnce(ctx context.Context, room scanned, from entry.ID, count int) (scanned, error) {
 	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
 	defer cancel()
-	out := rawReply{bytes: room[:0]}
-	cmd := redis.NewRawWriteToCmd(ctx, &out, "XRANGE", s.stream, from.String(), s.to.String(), "COUNT", scanPage)
+	out := rawReply{bytes: room.raw[:0]}
+	if cap(out.bytes) > 4*pageBytes { // a giant entry need not stay in memory
+		out.bytes = nil
+	}
+	cmd := redis.NewRawWriteToCmd(ctx, &out, "XRANGE", s.stream, from.String(), s.to.String(), "COUNT", count)
 	cmd.SetFirstKeyPos(1)
 	if err := s.client.Process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
 		return scanned{}, err
@@ -139,7 +170,7 @@ func (s *Scan) page(ctx context.Context, room []byte, from entry.ID) (scanned, e
 		return scanned{}, err
 	}
 	r := reply{out.bytes}
-	entries, err := r.entries(s.stream)
+	entries, err := r.entriesInto(room.entries[:0], s.stream)
 	return scanned{raw: out.bytes, entries: entries}, err
 }
 
