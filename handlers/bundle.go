@@ -12,13 +12,13 @@ import (
 )
 
 // Bundle answers many messages at once, one look each in one round trip. An answer that stays nil is left to the handler
-// for single messages: the message is no plan, its look failed, or there is no place to wait; or it is parked, and its
-// message comes to that handler when the wait is over.
+// for single messages: the message is no plan, its look failed, or there is no place to wait; or it is parked, and comes
+// in a bundle again when the wait is over.
 type Bundle func(ctx context.Context, msgs []*message.Message, park Park) (answers []*message.Message)
 
-// Park keeps message i without a goroutine until resume is called, which has it come as a message of its own with the
-// value under the key in its context.
-type Park = func(i int) (resume func(key, value any))
+// Park keeps message i without a goroutine until resume and then send are called: it comes again with the value under the
+// key in its context, together with all that was resumed before that send.
+type Park = func(i int) (resume func(key, value any) (send func()))
 
 // BulkLooker looks at many plans at once; it appends one look for each, in their order.
 type BulkLooker interface {
@@ -56,31 +56,47 @@ type Parker interface {
 	Park(plans []heat.Parking) []heat.Parked
 }
 
-// NewLateBundle is NewLate for many. What has to wait is parked, and comes to NewLate with its verdict. What finds no
-// place comes to NewLate to wait for one, and saturated is told.
+// NewLateBundle is NewLate for many. What has to wait is parked, and comes back with its verdict. What finds no place is
+// left to NewLate to wait for one, and saturated is told.
 func NewLateBundle(parker Parker, s Settings, saturated func(context.Context)) Bundle {
 	return func(ctx context.Context, msgs []*message.Message, park Park) []*message.Message {
 		plans := s.plans(msgs)
-		parkings := make([]heat.Parking, len(plans))
-		resumes := make([]func(key, value any), len(plans))
+		answers := answersTo(msgs, plans)
+		var unknown []int // places of the plans that have not waited yet
 		for i, p := range plans {
-			resume := park(p.at)
-			resumes[i] = resume
-			parkings[i] = heat.Parking{
-				PlanID: p.plan.PlanID, Published: p.published,
-				Done: func(v event.Verdict) { resume(verdictKey{}, v) },
+			switch outcome := msgs[p.at].Context().Value(outcomeKey{}).(type) {
+			case event.Verdict:
+				answers.fill(s, i, event.Late, outcome)
+			case refused:
+			default:
+				unknown = append(unknown, i)
 			}
 		}
-		answers := answersTo(msgs, plans)
-		for i, parked := range parker.Park(parkings) {
+		if len(unknown) == 0 {
+			return answers.messages
+		}
+		parkings := make([]heat.Parking, len(unknown))
+		resumes := make([]func(key, value any) func(), len(unknown))
+		for j, i := range unknown {
+			p := plans[i]
+			resume := park(p.at)
+			resumes[j] = resume
+			parkings[j] = heat.Parking{
+				PlanID: p.plan.PlanID, Published: p.published,
+				Done: func(v event.Verdict) func() { return resume(outcomeKey{}, v) },
+			}
+		}
+		send := func() {}
+		for j, parked := range parker.Park(parkings) {
 			switch {
 			case parked.Over:
-				answers.fill(s, i, event.Late, parked.Verdict)
+				answers.fill(s, unknown[j], event.Late, parked.Verdict)
 			case parked.Refused:
 				saturated(ctx)
-				resumes[i](refusedKey{}, true)
+				send = resumes[j](outcomeKey{}, refused{})
 			}
 		}
+		send()
 		return answers.messages
 	}
 }

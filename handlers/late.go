@@ -14,11 +14,11 @@ type Waiter interface {
 	Wait(ctx context.Context, plan event.Plan, published time.Time) (event.Verdict, error)
 }
 
-// What a parked message may bring in its context.
-type (
-	verdictKey struct{} // an event.Verdict: its wait is over
-	refusedKey struct{} // there was no place for it
-)
+// outcomeKey is that of what became of a parked message, in its context: an event.Verdict, or refused.
+type outcomeKey struct{}
+
+// refused is a message that found no place to wait.
+type refused struct{}
 
 // NewLate answers when the heat of a plan is there, or when it is certain that it did not come in time. A message that
 // was parked brings its verdict.
@@ -28,7 +28,7 @@ func NewLate(waiter Waiter, s Settings) message.HandlerFunc {
 		if err != nil {
 			return nil, err
 		}
-		verdict, known := msg.Context().Value(verdictKey{}).(event.Verdict)
+		verdict, known := msg.Context().Value(outcomeKey{}).(event.Verdict)
 		if !known {
 			if verdict, err = waiter.Wait(msg.Context(), plan, published); err != nil {
 				return nil, err

@@ -95,7 +95,7 @@ func BenchmarkWaitingPlan(b *testing.B) {
 		before := heapInUse()
 		parkings := make([]Parking, 0, plans)
 		for _, id := range ids {
-			parkings = append(parkings, Parking{PlanID: id, Published: time.Now(), Done: func(event.Verdict) {}})
+			parkings = append(parkings, Parking{PlanID: id, Published: time.Now(), Done: func(event.Verdict) func() { return nil }})
 		}
 		for _, p := range w.Park(parkings) {
 			if p.Over || p.Refused {

@@ -45,12 +45,14 @@ func (m *model) park(t *rapid.T, id string, age time.Duration) {
 	published := time.Now().Add(-age)
 	w := &modelWait{begun: time.Now(), deadline: published.Add(testRules.MaxWait), cancel: func() {}}
 	m.plans[id] = append(m.plans[id], w)
-	done := func(v event.Verdict) { m.ws.results <- result{fmt.Sprintf("%s/%p", id, w), v, nil, time.Now()} }
+	done := func(v event.Verdict) func() {
+		return func() { m.ws.results <- result{fmt.Sprintf("%s/%p", id, w), v, nil, time.Now()} }
+	}
 	switch p := m.ws.w.Park([]Parking{{PlanID: id, Published: published, Done: done}})[0]; {
 	case p.Refused:
 		t.Fatalf("%s was refused", id)
 	case p.Over:
-		done(p.Verdict)
+		done(p.Verdict)()
 	}
 	m.settle(t)
 }

@@ -10,9 +10,10 @@ import (
 type Parking struct {
 	PlanID    string
 	Published time.Time // see event.Plan.Published
-	// Done is called once with the verdict, by a worker of the Waiter, when the wait did not end with its first look. It
-	// must not wait for anything. It is not called when the Waiter is closed before.
-	Done func(event.Verdict)
+	// Done is called once with the verdict, by a worker of the Waiter, when the wait did not end with its first look. What
+	// it returns is called after the Dones of all waits that ended with the same batch of looks, so that they can go on
+	// together; it may be nil. Both must not wait for anything. It is not called when the Waiter is closed before.
+	Done func(event.Verdict) (send func())
 }
 
 // Parked is what became of a Parking.

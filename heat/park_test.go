@@ -1,6 +1,8 @@
 package heat
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,8 +20,9 @@ func TestPark(t *testing.T) {
 		fake.writeHeat("there")
 		var plans []Parking
 		for _, id := range []string{"there", "soon", "never", "too many"} {
-			plans = append(plans, Parking{PlanID: id, Published: time.Now(), Done: func(v event.Verdict) {
+			plans = append(plans, Parking{PlanID: id, Published: time.Now(), Done: func(v event.Verdict) func() {
 				ws.results <- result{id, v, nil, time.Now()}
+				return nil
 			}})
 		}
 		parked := ws.w.Park(plans)
@@ -49,12 +52,51 @@ func TestPark(t *testing.T) {
 func TestParkAndClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ws := newWaits(t, newFake(0), nil)
-		told := func(event.Verdict) { t.Error("told after Close") }
+		told := func(event.Verdict) func() { t.Error("told after Close"); return nil }
 		ws.w.Park([]Parking{{PlanID: "p", Published: time.Now(), Done: told}})
 		ws.w.Close()
 		time.Sleep(time.Minute)
 		if !ws.w.Park([]Parking{{PlanID: "p", Published: time.Now(), Done: told}})[0].Refused {
 			t.Error("a closed Waiter takes plans")
+		}
+	})
+}
+
+// Those whose waits end with the same batch of looks are all told before the first of them goes on.
+func TestParkedEndTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(10 * time.Millisecond) // for the others to gather meanwhile
+		ws := newWaits(t, fake, func(o *WaiterOptions) { o.MaxWorkers = 1 })
+		defer ws.w.Close()
+		ws.w.Reset(true)
+		var mu sync.Mutex
+		var steps []string
+		step := func(name string) {
+			mu.Lock()
+			defer mu.Unlock()
+			steps = append(steps, name)
+		}
+		var plans []Parking
+		for _, id := range []string{"first", "a", "b", "c"} {
+			plans = append(plans, Parking{PlanID: id, Published: time.Now(), Done: func(event.Verdict) func() {
+				step(id)
+				if id == "b" {
+					return nil
+				}
+				return func() { step("on") }
+			}})
+		}
+		ws.w.Park(plans)
+		for _, p := range plans {
+			fake.writeHeat(p.PlanID)
+			ws.w.Notify(p.PlanID)
+			synctest.Wait() // the first is being looked at, by itself
+		}
+		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if got, want := fmt.Sprint(steps), "[first on a b c on on]"; got != want {
+			t.Errorf("steps %s, want %s", got, want)
 		}
 	})
 }

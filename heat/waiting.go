@@ -22,10 +22,10 @@ const (
 type waiting struct {
 	planID  string
 	wait    event.Wait
-	sibling *waiting            // the next wait for the same plan
-	over    chan struct{}       // closed when there is a verdict; nil where nobody stands and waits
-	done    func(event.Verdict) // of a parked plan, called with the verdict; nil otherwise
-	verdict *event.Verdict      // by pointer: it is larger than all the rest and comes last
+	sibling *waiting                   // the next wait for the same plan
+	over    chan struct{}              // closed when there is a verdict; nil where nobody stands and waits
+	done    func(event.Verdict) func() // of a parked plan, see Parking; nil otherwise
+	verdict *event.Verdict             // by pointer: it is larger than all the rest and comes last
 
 	due         time.Time // in schedule
 	index       int       // in schedule

@@ -27,6 +27,7 @@ type batch struct {
 	looks []event.Look
 	sweep bool
 	ended []*waiting // with their verdicts, of which the metrics and those who parked are to be told
+	sends []func()   // what those who parked have to do when all are told
 }
 
 // work is one worker: it is woken, takes batches until nothing is due, and sleeps again.
@@ -153,9 +154,16 @@ func (w *Waiter) tell(b *batch) {
 			w.opts.Metrics.Waited(*p.verdict)
 		}
 		if p.done != nil {
-			p.done(*p.verdict)
+			if send := p.done(*p.verdict); send != nil {
+				b.sends = append(b.sends, send)
+			}
 		}
 	}
+	for _, send := range b.sends {
+		send()
+	}
+	clear(b.sends)
+	b.sends = b.sends[:0]
 	clear(b.ended)
 	clear(b.looks)
 	b.ended = b.ended[:0]

@@ -12,11 +12,12 @@ import (
 )
 
 // BundleHandler answers the messages of a bundle; nil is no answer. park is stream.Bundle.Park.
-type BundleHandler func(ctx context.Context, msgs []*message.Message, park func(i int) (resume func(key, value any))) []*message.Message
+type BundleHandler func(ctx context.Context, msgs []*message.Message, park func(i int) (resume func(key, value any) (send func()))) []*message.Message
 
 // Bundled answers a bundle at once and hands every other message on. What the bundle's handler leaves open comes back as
-// a message of its own, and so passes all that stands behind: throttle, retry, dead letter; what it parks does so when its
-// time has come. A handler that panics leaves everything open, so that the one message to blame is found and parked.
+// a message of its own, and so passes all that stands behind: throttle, retry, dead letter. What it parks comes in a bundle
+// again when its time has come. A handler that panics leaves everything open, so that the one message to blame is found
+// and parked.
 //
 // It has to be the outermost. tell is called for each answer as Metrics calls it.
 func Bundled(handle BundleHandler, tell Handled, log *slog.Logger) message.HandlerMiddleware {

@@ -50,7 +50,7 @@ func TestBundled(t *testing.T) {
 				alone++
 				return []*message.Message{answer(m)}, nil
 			})
-			routed.AddMiddleware(middleware.Bundled(func(_ context.Context, msgs []*message.Message, _ func(int) func(any, any)) []*message.Message {
+			routed.AddMiddleware(middleware.Bundled(func(_ context.Context, msgs []*message.Message, _ func(int) func(any, any) func()) []*message.Message {
 				if panics {
 					panic("no")
 				}

@@ -26,6 +26,8 @@ type Delivery struct {
 	at  time.Time // since when the entry has not been idle for Redis; guarded by sub.mu
 	// parked: no message is under way, see Bundle.Park; guarded by sub.mu
 	parked bool
+	// brings is what the contexts of its messages hold since it was resumed; nil before
+	brings atomic.Pointer[keepsake]
 
 	state     atomic.Uint32
 	cancelled atomic.Bool // the message's context has ended
@@ -215,6 +217,9 @@ func (c *deliveryContext) Value(key any) any {
 			return &c.original.ID
 		}
 		return &c.entry.ID
+	}
+	if b := c.brings.Load(); b != nil && b.key == key {
+		return b.value
 	}
 	return c.sub.values.Value(key)
 }

@@ -73,34 +73,29 @@ func (s *subscription) beginDrain() {
 	s.mu.Lock()
 	s.draining = true
 	close(s.drain)
-	var parked []*Delivery
+	nobodys := s.resumed
+	s.resumed = nil
 	for _, d := range s.held {
 		d.cancel()
 		if d.parked {
 			d.parked = false
-			parked = append(parked, d)
+			nobodys = append(nobodys, d)
 		}
 	}
 	s.noteIdle()
 	s.mu.Unlock()
-	for _, d := range parked {
+	for _, d := range nobodys {
 		s.giveBack(d)
 	}
 }
 
 // deliver sends the message of a delivery and watches over it.
 func (s *subscription) deliver(d *Delivery) {
-	s.deliverWith(d, func(ctx context.Context) context.Context { return ctx })
-}
-
-// deliverWith is deliver for a message whose context holds more.
-func (s *subscription) deliverWith(d *Delivery, with func(context.Context) context.Context) {
 	if s.redrive && !s.accept(d) {
 		return
 	}
 	d.watched()
 	m := d.message(s.cfg.Codec)
-	m.SetContext(with(m.Context()))
 	select {
 	case s.out <- m:
 		s.watchers.Go(func() { s.watch(d, m) })
@@ -137,6 +132,7 @@ func (s *subscription) redeliver(d *Delivery) {
 		return
 	}
 	again := &Delivery{entry: d.entry, count: d.count, nacks: d.nacks + 1, sub: s}
+	again.brings.Store(d.brings.Load())
 	wait := time.NewTimer(min(s.cfg.MaxNackPause, 10*time.Millisecond<<min(d.nacks, 10)))
 	defer wait.Stop()
 	select {

@@ -41,9 +41,12 @@ type subscription struct {
 
 	lastReply int // bytes of the last read's reply; the reader's own
 
+	send func() // sendResumed, as one value for all
+
 	mu       sync.Mutex
 	held     map[entry.ID]*Delivery
-	returned []entry.ID // to be handed back
+	returned []entry.ID  // to be handed back
+	resumed  []*Delivery // resumed and not yet sent, see Bundle.Park
 	// settledMeanwhile are the entries settled since a claim was sent, nil while none is under way: an entry that was in
 	// hand here for so long that our own claim brings it must not be delivered again when it is settled before the reply
 	settledMeanwhile map[entry.ID]bool
@@ -61,7 +64,7 @@ type subscription struct {
 }
 
 func newSubscription(ctx context.Context, s *Subscriber, stream string) *subscription {
-	return &subscription{
+	sub := &subscription{
 		cfg:               s.cfg,
 		client:            s.client,
 		log:               s.log.With("stream", stream),
@@ -77,6 +80,8 @@ func newSubscription(ctx context.Context, s *Subscriber, stream string) *subscri
 		idle:              make(chan struct{}),
 		progress:          time.Now(),
 	}
+	sub.send = sub.sendResumed
+	return sub
 }
 
 // run keeps the subscription going until ctx or the subscriber ends, then drains it.
