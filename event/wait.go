@@ -124,11 +124,19 @@ func (w *Wait) Add(look Look, noticed Noticed) (verdict Verdict, over bool) {
 	return verdict, true
 }
 
+// LastLook reports whether a look is that of the deadline, after which no plan waits for heat any more. One that was under
+// way at the deadline is not, because it may have passed Redis before.
+func (w *Wait) LastLook(look Look) bool {
+	if look.Began.IsZero() {
+		look.Began = look.At
+	}
+	// The early point has no time to wait, whatever a corrected clock says.
+	return w.point == Early || !look.Began.Before(w.Deadline())
+}
+
 // decide is the reason with which the wait ends at this look, or "".
 func (w *Wait) decide(look Look) Reason {
-	// A look that was under way at the deadline may have passed Redis before it, so it is not the last one.
-	// The early point has no time to wait, whatever a corrected clock says.
-	expired := w.point == Early || !look.Began.Before(w.Deadline())
+	expired := w.LastLook(look)
 	switch look.Kind {
 	case Found:
 		return OK

@@ -64,9 +64,6 @@ func (w *Waiter) take(b *batch) bool {
 			p := w.schedule.first()
 			w.schedule.remove(p)
 			p.cause = event.Sweep
-			if !now.Before(p.wait.Deadline()) {
-				p.cause = event.Deadline
-			}
 			b.add(p)
 		}
 	} else {
@@ -130,6 +127,9 @@ func (w *Waiter) apply(b *batch) {
 			continue // its caller has gone
 		}
 		p.place = nowhere
+		if p.cause == event.Sweep && p.wait.LastLook(b.looks[i]) {
+			p.cause = event.Deadline
+		}
 		verdict, over := p.wait.Add(b.looks[i], p.cause)
 		switch {
 		case over:
