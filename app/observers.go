@@ -78,6 +78,7 @@ type observer struct {
 func (p *processor) addHandler(router *message.Router, o observer) error {
 	name, group := o.name, o.group
 	log := p.log.With("handler", name)
+	events := p.tracer.Events(p.metrics, p.cfg.Streams.Observed)
 	if p.cfg.Throttle.PerSec > 0 || p.cfg.Throttle.FleetPerSec > 0 {
 		o.bundles = nil // the limit holds for each plan
 	}
@@ -116,19 +117,21 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 		KeyPrefix:    out.KeyPrefix,
 		Batch:        out.CommitBatch,
 		Logger:       log,
-		Events:       p.metrics,
+		Events:       events,
 	})
 	if err != nil {
 		return err
 	}
 	p.atEnd("publisher of the "+name+" handler", publisher.Close)
-	routed := router.AddHandler(name, p.cfg.Streams.Plan, subscriber, p.cfg.Streams.Observed, publisher, o.handle)
-	routed.AddMiddleware(middleware.Bundled(middleware.BundleHandler(o.bundle), p.metrics.handler(name), log))
+	routed := router.AddHandler(name, p.cfg.Streams.Plan, subscriber, p.cfg.Streams.Observed, p.tracer.Publisher(publisher), o.handle)
+	routed.AddMiddleware(p.tracer.Outermost()...)
+	routed.AddMiddleware(middleware.Bundled(p.tracer.Bundle(middleware.BundleHandler(o.bundle)), p.metrics.handler(name), log))
 	routed.AddMiddleware(middleware.Metrics(p.metrics.handler(name)))
 	routed.AddMiddleware(middleware.DeadLetter(log))
 	routed.AddMiddleware(middleware.Retry(middleware.RetryConfig{
 		MaxFailures: p.cfg.Read.MaxFailures, OnRetry: func() { p.metrics.Failed(name) },
 	}))
+	routed.AddMiddleware(p.tracer.Attempts()...)
 	routed.AddMiddleware(o.own...)
 	if perSec := p.cfg.Throttle.PerSec; perSec > 0 {
 		routed.AddMiddleware(middleware.Throttle(perSec, p.cfg.Throttle.EffectiveBurst()))

@@ -19,6 +19,7 @@ import (
 	"heatobserver/heat"
 	"heatobserver/middleware"
 	"heatobserver/stream"
+	"heatobserver/tracing"
 )
 
 // Options are what a run takes beside its configuration.
@@ -44,6 +45,7 @@ type processor struct {
 	client  redis.UniversalClient
 	clock   *clock
 	metrics *metrics
+	tracer  *tracing.Tracer // nil when off
 
 	reader     *heat.Reader
 	waiter     *heat.Waiter
@@ -104,6 +106,10 @@ func Run(ctx context.Context, cfg config.Config, opts Options) (err error) {
 			return err
 		}
 	}
+	if p.tracer, err = startTracing(ctx, cfg.Groups.Consumer, opts.Logger); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	p.atEnd("tracing", func() error { return endTracing(p.tracer, opts.Logger) })
 	if p.client, err = NewClient(cfg); err != nil {
 		return errors.Join(err, listener.Close())
 	}
