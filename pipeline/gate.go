@@ -153,7 +153,7 @@ func (g *Gate) decide(ctx context.Context) error {
 func (g *Gate) write(ctx context.Context, due []waiting, now time.Time) error {
 	pipe := g.client.Pipeline()
 	for _, w := range due {
-		d := decision(g.config.Seed, w.plan, w.action, now)
+		d := Decide(g.config.Seed, w.plan, w.action, now)
 		pipe.XAdd(ctx, &redis.XAddArgs{Stream: g.config.Decisions, MaxLen: g.config.MaxLen, Approx: g.config.MaxLen > 0, Values: d.Pairs()})
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -162,8 +162,8 @@ func (g *Gate) write(ctx context.Context, due []waiting, now time.Time) error {
 	return nil
 }
 
-// decision is the heat decision about a plan, always the same for a seed, but for its time.
-func decision(seed uint64, plan event.Plan, action string, now time.Time) event.Decision {
+// Decide makes the heat decision about a plan, always the same for a seed, but for its time.
+func Decide(seed uint64, plan event.Plan, action string, now time.Time) event.Decision {
 	rng := planRand(^seed, plan.PlanID)
 	score := rng.Float64()
 	d := event.Decision{
