@@ -36,7 +36,8 @@ func TestFields(t *testing.T) {
 		assert.Equal(t, "plan_id a4f3", name+" "+value)
 		break
 	}
-	assert.Panics(t, func() { entry.Make("name") })
+	odd := []string{"name"}
+	assert.Panics(t, func() { entry.Make(odd...) })
 }
 
 // TestFieldsRoundTrip: what was put in comes out, by every way in which it can be read, and Cut takes it off whatever follows.
