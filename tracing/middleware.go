@@ -89,10 +89,10 @@ func (t *Tracer) Bundle(handle middleware.BundleHandler) middleware.BundleHandle
 	if t == nil || handle == nil {
 		return handle
 	}
-	return func(ctx context.Context, msgs []*message.Message, park func(int) func(any, any)) []*message.Message {
+	return func(ctx context.Context, msgs []*message.Message, park func(int) func(any, any) func()) []*message.Message {
 		plans := make([]*plan, len(msgs))
 		for i, msg := range msgs {
-			plans[i] = t.begin(msg)
+			plans[i] = t.take(msg)
 		}
 		// What the bundle leaves open comes as a message of its own and begins anew. Spans that do not end are not sent.
 		returned := false
@@ -105,14 +105,14 @@ func (t *Tracer) Bundle(handle middleware.BundleHandler) middleware.BundleHandle
 				}
 			}
 		}()
-		answers := handle(ctx, msgs, func(i int) func(any, any) {
+		answers := handle(ctx, msgs, func(i int) func(any, any) func() {
 			resume := park(i)
 			p := plans[i]
 			if p == nil {
 				return resume
 			}
 			t.park(p)
-			return func(key, value any) { resume(resumedKey{}, resumed{p, key, value}) }
+			return func(key, value any) func() { return resume(resumedKey{}, resumed{p, key, value}) }
 		})
 		for i, answer := range answers {
 			if p := plans[i]; p != nil && answer != nil {
