@@ -76,7 +76,9 @@ func TestOffCostsNothing(t *testing.T) {
 	msgs := []*message.Message{message.NewMessage("1", nil)}
 	park := func(int) func(any, any) func() { return nil }
 	answers := make([]*message.Message, 1)
-	bundle := off.Bundle(func(context.Context, []*message.Message, func(int) func(any, any) func()) []*message.Message { return answers })
+	bundle := off.Bundle(func(context.Context, []*message.Message, func(int) func(any, any) func()) []*message.Message {
+		return answers
+	})
 	ctx := t.Context()
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
 		bundle(ctx, msgs, park)
