@@ -13,6 +13,7 @@ type Report struct {
 	Malformed    int64          `json:"malformed_plans"`
 	Decisions    int64          `json:"decisions"`
 	BadDecisions int64          `json:"malformed_decisions"`
+	TooEarly     int64          `json:"plans_before_decisions"`
 	Dropped      int64          `json:"dropped"`
 	InflightPeak int            `json:"inflight_peak"`
 	BacklogPeak  int            `json:"backlog_peak"`
@@ -34,16 +35,16 @@ type TallyReport struct {
 	Coverage      *float64 `json:"coverage"`
 }
 
-// PointReport is what was seen at one observation point.
+// PointReport is what was seen at one observation point. The waits are null where nothing was found in time.
 type PointReport struct {
 	TallyReport
 	Reasons    map[event.Reason]int64 `json:"reasons"`
 	Duplicates int64                  `json:"duplicates"`
 	Undecided  int64                  `json:"undecided"`
-	P50Ms      int64                  `json:"wait_p50_ms"`
-	P90Ms      int64                  `json:"wait_p90_ms"`
-	P99Ms      int64                  `json:"wait_p99_ms"`
-	MaxMs      int64                  `json:"wait_max_ms"`
+	P50Ms      *int64                 `json:"wait_p50_ms"`
+	P90Ms      *int64                 `json:"wait_p90_ms"`
+	P99Ms      *int64                 `json:"wait_p99_ms"`
+	MaxMs      *int64                 `json:"wait_max_ms"`
 }
 
 // WindowReport is a stretch of publish time.
@@ -64,7 +65,7 @@ func tally(name string, t Tally) TallyReport {
 // Report makes the report of a result.
 func (r *Result) Report() Report {
 	out := Report{
-		Plans: r.Plans, Malformed: r.Malformed, Decisions: r.Decisions, BadDecisions: r.BadDecisions, Dropped: r.Dropped,
+		Plans: r.Plans, Malformed: r.Malformed, Decisions: r.Decisions, BadDecisions: r.BadDecisions, TooEarly: r.TooEarly, Dropped: r.Dropped,
 		InflightPeak: r.InflightPeak, BacklogPeak: r.BacklogPeak,
 		AddedP99Ms: r.Added.Percentile(0.99), AddedMaxMs: r.Added.Max(), Incomplete: r.Incomplete,
 		WindowMs: r.WindowMs, Symbols: []TallyReport{}, Windows: []WindowReport{},
@@ -73,8 +74,12 @@ func (r *Result) Report() Report {
 		p := &r.Points[point]
 		out.Points = append(out.Points, PointReport{
 			TallyReport: tally(point.String(), p.Tally), Reasons: p.Reasons, Duplicates: p.Duplicates, Undecided: p.Undecided,
-			P50Ms: p.Waits.Percentile(0.5), P90Ms: p.Waits.Percentile(0.9), P99Ms: p.Waits.Percentile(0.99), MaxMs: p.Waits.Max(),
 		})
+		if p.Waits.N() > 0 {
+			r := &out.Points[len(out.Points)-1]
+			r.P50Ms, r.P90Ms, r.P99Ms = new(p.Waits.Percentile(0.5)), new(p.Waits.Percentile(0.9)), new(p.Waits.Percentile(0.99))
+			r.MaxMs = new(p.Waits.Max())
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Symbols)) {
 		out.Symbols = append(out.Symbols, tally(name, *r.Symbols[name]))

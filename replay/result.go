@@ -2,6 +2,7 @@ package replay
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"heatobserver/event"
@@ -28,6 +29,8 @@ type Result struct {
 	Symbols      map[string]*Tally
 	Windows      []Window
 	WindowMs     int64
+	Begin        int64 // of the decisions that are left, ms; 0 when none are gone
+	TooEarly     int64 // plans published before that: undecided at both points
 	End          int64 // of the history, ms
 	Incomplete   bool  // an error ended the history early
 }
@@ -37,7 +40,7 @@ type PointResult struct {
 	Tally
 	Reasons    map[event.Reason]int64
 	Duplicates int64     // held back by the dedupe key
-	Undecided  int64     // their window passes the end of the history
+	Undecided  int64     // their window passes the end of the history, or begins before the decisions that are left
 	Waits      Histogram // of what was found in time, ms
 }
 
@@ -169,7 +172,7 @@ func (h *Histogram) Percentile(q float64) int64 {
 	if h.n == 0 {
 		return 0
 	}
-	rank := min(h.n, int64(q*float64(h.n-1))+1)
+	rank := min(h.n, max(1, int64(math.Ceil(q*float64(h.n)-1e-9)))) // less what 0.07 × 100 is above 7
 	var seen int64
 	for ms, c := range h.counts {
 		if seen += c; seen >= rank {

@@ -38,18 +38,26 @@ func run(ctx context.Context, source Source, r Range, o Options, settings []Sett
 	if err != nil {
 		return nil, fmt.Errorf("find the end of the history: %w", err)
 	}
+	known, err := source.Extent(ctx, Decisions)
+	if err != nil {
+		return nil, fmt.Errorf("find the beginning of the decisions: %w", err)
+	}
+	var begin int64 // of the decisions, where earlier ones are gone
+	if known.Trimmed {
+		begin = int64(known.First.Ms)
+	}
 	p := pass{Options: o, hashes: newHashes(o.BridgeDelay, 0)}
 	var after time.Duration
 	for i, s := range settings {
 		after = max(after, s.MaxWait+s.ReadDelay)
-		p.sims = append(p.sims, newSimulation(s, p.hashes, end.UnixMilli(), emit[i]))
+		p.sims = append(p.sims, newSimulation(s, p.hashes, begin, end.UnixMilli(), emit[i]))
 	}
 	err = p.run(ctx, source, r, r.Widen(hashTTL+repeatWindow+o.BridgeDelay, after))
 	results := make([]*Result, len(settings))
 	for i, s := range p.sims {
 		s.result.Incomplete = err != nil
 		s.result.Decisions, s.result.Malformed, s.result.BadDecisions = p.decisions, p.malformed, p.badDecisions
-		s.result.End = end.UnixMilli()
+		s.result.Begin, s.result.End = begin, end.UnixMilli()
 		results[i] = s.result
 		err = errors.Join(err, s.err)
 	}

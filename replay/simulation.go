@@ -32,6 +32,7 @@ type waiter struct {
 type simulation struct {
 	Settings
 	hashes *hashes
+	known  int64 // where what is known of the hashes begins
 	end    int64
 	result *Result
 	emit   func(*event.Observation) error
@@ -45,9 +46,9 @@ type simulation struct {
 	dedupe   [len(event.Points)]dedupe
 }
 
-func newSimulation(s Settings, h *hashes, end int64, emit func(*event.Observation) error) *simulation {
+func newSimulation(s Settings, h *hashes, begin, end int64, emit func(*event.Observation) error) *simulation {
 	return &simulation{
-		Settings: s, hashes: h, end: end, emit: emit, result: newResult(),
+		Settings: s, hashes: h, known: begin, end: end, emit: emit, result: newResult(),
 		waiting: make(map[string][]*waiter),
 		dedupe:  [...]dedupe{newDedupe(s.DedupeTTL), newDedupe(s.DedupeTTL)},
 	}
@@ -85,6 +86,12 @@ func (s *simulation) written(planID string, t int64) {
 // read takes a plan at t, which is its publish time and the read delay.
 func (s *simulation) read(plan event.Plan, t int64) {
 	s.result.Plans++
+	if int64(plan.ID.Ms) < s.known { // found or not: to count the found alone would flatter
+		s.result.TooEarly++
+		s.result.Points[event.Early].Undecided++
+		s.result.Points[event.Late].Undecided++
+		return
+	}
 	if t > s.end {
 		s.result.Points[event.Early].Undecided++
 	} else {

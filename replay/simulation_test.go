@@ -22,6 +22,7 @@ import (
 type memory struct {
 	streams [len(replay.Kinds)][]replay.Entry
 	end     int64
+	trimmed bool
 	broken  map[replay.Kind]error // in place of io.EOF
 }
 
@@ -30,7 +31,7 @@ func (m *memory) Extent(_ context.Context, kind replay.Kind) (replay.Extent, err
 	if len(s) == 0 {
 		return replay.Extent{}, nil
 	}
-	return replay.Extent{First: s[0].ID, Last: s[len(s)-1].ID}, nil
+	return replay.Extent{First: s[0].ID, Last: s[len(s)-1].ID, Trimmed: m.trimmed}, nil
 }
 
 func (m *memory) End(context.Context) (time.Time, error) { return time.UnixMilli(m.end), nil }
@@ -206,6 +207,19 @@ func TestUndecidedIsNoTimeout(t *testing.T) {
 	m.end = 3000
 	_, out = simulate(t, m, usual())
 	require.Equal(t, []string{"1000-0 create_apply_plan missing  0", "1000-0 publish_plan_post timeout  2000"}, out)
+}
+
+// TestTrimmedDecisions: where they are gone nothing is known of a plan, and a timeout would be made up.
+func TestTrimmedDecisions(t *testing.T) {
+	m := &memory{end: 10_000, trimmed: true}
+	m.plan(1000, "a")
+	m.plan(1001, "b")
+	m.decision(1002, "b", "0.5")
+	m.plan(1002, "c")
+	result, out := simulate(t, m, usual())
+	require.Equal(t, []string{"1002-0 create_apply_plan missing  0", "1002-0 publish_plan_post timeout  2000"}, out)
+	require.EqualValues(t, 2, result.TooEarly)
+	require.EqualValues(t, 2, result.Points[event.Late].Undecided)
 }
 
 func TestPollingFindsLater(t *testing.T) {

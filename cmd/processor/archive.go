@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -181,8 +180,7 @@ func (c *archiveImport) Run(ctx context.Context, sys *system) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, client.Close()) }()
-	live := slices.Concat(cfg.PlanStreams(), []string{cfg.Streams.Plan, cfg.Streams.Decision, cfg.Streams.Observed, cfg.Streams.Dead, cfg.Streams.Redrive})
-	n, err := a.Import(ctx, client, archive.ImportConfig{Targets: targets, Live: live, Range: r})
+	n, err := a.Import(ctx, client, archive.ImportConfig{Targets: targets, Live: liveNames(cfg), Range: r})
 	log.InfoContext(ctx, "imported", "plans", n[0], "decisions", n[1], "observations", n[2])
 	if errors.Is(err, archive.ErrTarget) {
 		return withCode(config.ExitNotCarriedOut, err)
