@@ -80,7 +80,11 @@ func (t *Tracer) take(msg *message.Message) *plan {
 		return t.begin(msg)
 	}
 	t.unpark(r.plan)
-	msg.SetContext(context.WithValue(context.WithValue(msg.Context(), r.key, r.value), planKey{}, r.plan))
+	msg.SetContext(context.WithValue(msg.Context(), r.key, r.value))
+	if r.plan.over { // it was nacked since
+		return t.begin(msg)
+	}
+	msg.SetContext(context.WithValue(msg.Context(), planKey{}, r.plan))
 	return r.plan
 }
 
