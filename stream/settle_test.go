@@ -132,6 +132,30 @@ func TestTouch(t *testing.T) {
 	})
 }
 
+// TestTouchAlone: where nobody else has anything pending the script asks for less, and tells what was settled meanwhile from
+// what is gone all the same.
+func TestTouchAlone(t *testing.T) {
+	onBackends(t, func(t *testing.T, b backend) {
+		s := newBench(t, b, "9-1", "10-1", "10-2", "10-3", "10-4")
+		s.client.XAck(s.ctx, "in", "g", "10-2")
+		require.Equal(t, []int64{3, 0}, s.touch(time.Hour, "9-1", "10-1", "10-2", "10-3"))
+		require.GreaterOrEqual(t, s.idle("9-1"), time.Hour)
+		require.GreaterOrEqual(t, s.idle("10-3"), time.Hour)
+		require.Less(t, s.idle("10-4"), time.Minute, "nothing but what was named")
+		require.Equal(t, []string{"9-1 me", "10-1 me", "10-3 me", "10-4 me"}, s.pending())
+		require.Empty(t, s.totals())
+		if s.real {
+			s.client.XDel(s.ctx, "in", "10-3")
+			s.client.XTrimMinID(s.ctx, "in", "10-1")
+			require.Equal(t, []int64{2, 1}, s.touch(0, "9-1", "10-1", "10-3", "10-4"))
+			require.Less(t, s.idle("10-1"), time.Minute)
+			require.GreaterOrEqual(t, s.idle("9-1"), time.Hour, "what was trimmed away stays as it is")
+			require.Equal(t, []string{"9-1 me", "10-1 me", "10-4 me"}, s.pending())
+			require.Equal(t, map[string]string{"trimmed:g": "1"}, s.totals())
+		}
+	})
+}
+
 func (s bench) leave(consumer string) int {
 	s.t.Helper()
 	n, err := leaveScript.Run(s.ctx, s.client, []string{"in"}, "g", consumer).Int()
