@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -23,18 +24,18 @@ func (e *ConfigError) Error() string { return e.Err.Error() }
 // Unwrap is the cause.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// poolSize bounds the connections to Redis of one process: four blocked readers, the lanes for lookups and commits, the
-// loops that look after the groups, and room.
-const poolSize = 24
+// poolSize bounds the connections of one process to Redis, and to each node of a Cluster: four blocked readers for each
+// partition, the lanes for lookups and commits, the loops that look after the groups, and room.
+func poolSize(partitions int) int { return 20 + 4*partitions }
 
 // redisOptions are those of every connection. Retries are off throughout: each caller knows whether its command may be
 // sent twice, and counts its failures.
-func redisOptions(cfg config.Redis, blocks time.Duration) (*redis.Options, error) {
-	tlsConfig, err := cfg.TLSConfig()
+func redisOptions(cfg config.Config) (*redis.Options, error) {
+	tlsConfig, err := cfg.Redis.TLSConfig()
 	if err != nil {
 		return nil, &ConfigError{fmt.Errorf("read the TLS settings: %w", err)}
 	}
-	server := cfg.Server()
+	server := cfg.Redis.Server()
 	if tlsConfig != nil {
 		host, _, err := net.SplitHostPort(server.Addr)
 		if err != nil {
@@ -53,33 +54,21 @@ func redisOptions(cfg config.Redis, blocks time.Duration) (*redis.Options, error
 		MaxRetries:               -1,
 		DialerRetries:            1,
 		DialTimeout:              2 * time.Second,
-		ReadTimeout:              blocks + 3*time.Second, // a blocked read must come to its end first
+		ReadTimeout:              cfg.Read.Block + 3*time.Second, // a blocked read must come to its end first
 		WriteTimeout:             3 * time.Second,
-		PoolSize:                 poolSize,
+		PoolSize:                 poolSize(len(cfg.PlanStreams())),
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}, nil
 }
 
-// unsupported refuses settings of the contract that this version does not carry out: to accept them in silence would be
-// worse.
-func unsupported(cfg config.Config) error {
-	var errs []error
-	if cfg.Partitioned() {
-		errs = append(errs, errors.New("P28_PLAN_STREAMS is not supported by this version; give one stream as P28_PLAN_STREAM"))
+// oneSlot reports the names that do not share their slot with the plan stream on a Cluster: a commit touches all of them
+// in one script. Names none of which has a hash tag are no mistake (see config.Config.AtLeastOnce), and partitions have one
+// each.
+func oneSlot(cfg config.Config) error {
+	if len(cfg.Redis.Cluster) == 0 || cfg.Partitioned() || cfg.AtLeastOnce() {
+		return nil
 	}
-	if len(cfg.Redis.Cluster) > 0 {
-		errs = append(errs, oneTag(cfg))
-	}
-	return errors.Join(errs...)
-}
-
-// oneTag reports the names that do not share their hash tag, and so their slot, with the plan stream: a commit touches
-// all of them in one script.
-func oneTag(cfg config.Config) error {
-	tag := config.HashTag(cfg.Streams.Plan)
-	if tag == "" {
-		return fmt.Errorf("REDIS_CLUSTER needs a common hash tag in all names, such as {quantum}: P28_PLAN_STREAM=%s has none", cfg.Streams.Plan)
-	}
+	tag := cmp.Or(config.HashTag(cfg.Streams.Plan), cfg.Streams.Plan)
 	var errs []error
 	for _, name := range []struct{ setting, value string }{
 		{"P28_HEAT_OBS_STREAM", cfg.Streams.Observed},
@@ -89,8 +78,8 @@ func oneTag(cfg config.Config) error {
 		{"P28_KEY_PREFIX", cfg.Output.KeyPrefix},
 	} {
 		if config.HashTag(name.value) != tag {
-			errs = append(errs, fmt.Errorf("%s=%s has not the hash tag {%s} of P28_PLAN_STREAM: on a Redis Cluster they have to share a slot",
-				name.setting, name.value, tag))
+			errs = append(errs, fmt.Errorf("%s=%s has not the hash tag {%s} of P28_PLAN_STREAM=%s: on a Redis Cluster they have to share a slot",
+				name.setting, name.value, tag, cfg.Streams.Plan))
 		}
 	}
 	return errors.Join(errs...)
@@ -102,11 +91,11 @@ type Client = redis.UniversalClient
 // NewClient connects (lazily) to the Redis of the configuration: one server, the primary that sentinels name, or a
 // cluster. The caller closes it.
 func NewClient(cfg config.Config) (redis.UniversalClient, error) {
-	if err := unsupported(cfg); err != nil {
+	if err := oneSlot(cfg); err != nil {
 		return nil, &ConfigError{err}
 	}
 	quietRedis()
-	opts, err := redisOptions(cfg.Redis, cfg.Read.Block)
+	opts, err := redisOptions(cfg)
 	if err != nil {
 		return nil, err
 	}

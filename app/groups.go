@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 
 	"heatobserver/stream"
 )
@@ -82,13 +83,17 @@ func (c *groupCollector) inspect() []stream.GroupState {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	c.read, c.states = time.Now(), nil
-	states := make([]stream.GroupState, 0, len(c.groups))
-	for _, g := range c.groups {
-		state, err := stream.Inspect(ctx, c.client, g.stream, g.group)
-		if err != nil {
-			return nil
-		}
-		states = append(states, state)
+	states := make([]stream.GroupState, len(c.groups))
+	asked, ctx := errgroup.WithContext(ctx)
+	asked.SetLimit(8)
+	for i, g := range c.groups {
+		asked.Go(func() (err error) {
+			states[i], err = stream.Inspect(ctx, c.client, g.stream, g.group)
+			return err
+		})
+	}
+	if asked.Wait() != nil {
+		return nil
 	}
 	c.states = states
 	return states

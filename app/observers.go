@@ -83,11 +83,13 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 		o.bundles = nil // the limit holds for each plan
 	}
 	out := p.cfg.Output
+	partitions := partitionsOf(p.cfg)
 	subscriber, err := stream.NewSubscriber(p.client, stream.SubscriberConfig{
 		Group:        group,
 		Consumer:     p.cfg.Groups.Consumer + "-" + process,
 		Codec:        stream.Either{},
-		MaxInFlight:  o.inFlight,
+		MaxInFlight:  o.inFlight + max(0, len(partitions)-1), // an idle reader holds room for one entry
+		Partitions:   partitions,
 		Batch:        min(p.cfg.Read.Batch, o.inFlight),
 		Bundle:       o.bundles,
 		Block:        p.cfg.Read.Block,
@@ -116,6 +118,7 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 		DedupeTTL:    out.DedupeTTL,
 		KeyPrefix:    out.KeyPrefix,
 		Batch:        out.CommitBatch,
+		Lanes:        min(2*max(1, len(partitions)), 16),
 		Logger:       log,
 		Events:       events,
 	})
@@ -164,11 +167,27 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 	return nil
 }
 
+// partitionsOf are the partitions as the transport has them, none when one stream shares its slot with all of its names.
+func partitionsOf(cfg config.Config) (partitions []stream.Partition) {
+	if !cfg.Partitioned() && !cfg.AtLeastOnce() {
+		return nil
+	}
+	for _, names := range cfg.Names() {
+		partitions = append(partitions, stream.Partition{
+			Stream: names.Plan, Answers: names.Observed, Redrive: names.Redrive, DeadStream: names.Dead,
+			DedupePrefix: names.DedupePrefix, KeyPrefix: names.KeyPrefix, RedriveKeyPrefix: names.RedriveKeyPrefix, Apart: names.Apart,
+		})
+	}
+	return partitions
+}
+
 // observeGroups has the state of the groups appear in the metrics.
 func (p *processor) observeGroups() {
 	var groups []streamGroup
 	for _, h := range p.running() {
-		groups = append(groups, streamGroup{p.cfg.Streams.Plan, h.group}, streamGroup{p.cfg.Streams.Redrive, h.group})
+		for _, names := range p.cfg.Names() {
+			groups = append(groups, streamGroup{names.Plan, h.group}, streamGroup{names.Redrive, h.group})
+		}
 	}
 	p.metrics.registry.MustRegister(newGroupCollector(p.client, groups))
 	p.metrics.gauge("clock_offset_seconds", "What the clock of Redis is ahead of the local one; it is corrected.", nil,

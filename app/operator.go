@@ -38,33 +38,29 @@ func Operate(ctx context.Context, cfg config.Config, do func(*operate.Operator) 
 		return &UnreachableError{Where: cfg.Redis.Where(), Err: err}
 	}
 	return do(operate.New(client, operate.Setup{
-		Plans: cfg.PlanStreams(),
+		Parts: cfg.Names(),
 		Groups: []operate.Group{
 			{Name: cfg.Groups.Early, Expected: cfg.EarlyEnabled()},
 			{Name: cfg.Groups.Late, Expected: cfg.LateEnabled()},
 		},
-		DeadStream:    cfg.Streams.Dead,
-		RedriveStream: cfg.Streams.Redrive,
-		KeyPrefix:     cfg.Output.KeyPrefix,
+		NudgeChannel: cfg.Output.KeyPrefix + "nudge",
 
 		DecisionStream: cfg.Streams.Decision,
-		ObservedStream: cfg.Streams.Observed,
 		LookupPrefix:   cfg.HeatLookupPrefix,
-		DedupePrefix:   cfg.Output.DedupePrefix,
 
-		CursorKey: func(name, group string) string { return cursorKey(cfg, name, group) },
 		MaxWait:   cfg.Late.MaxWait,
 		MinIdle:   cfg.Read.ClaimMinIdle,
 		DedupeTTL: cfg.Output.DedupeTTL,
 	}))
 }
 
-// cursorKey is the key of a group's cursor: that on the plan stream has the name of the wire contract, every other
-// stream's has the stream in its name.
+// cursorKey is the key of a group's cursor on a stream that is read.
 func cursorKey(cfg config.Config, stream, group string) string {
-	key := cfg.Output.KeyPrefix + "cursor:" + group
-	if stream == cfg.Streams.Plan {
-		return key
+	all := cfg.Names()
+	for _, names := range all {
+		if stream == names.Plan || stream == names.Redrive {
+			return names.Cursor(stream, group)
+		}
 	}
-	return key + ":" + stream
+	return all[0].Cursor(stream, group)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -167,8 +168,12 @@ func Run(ctx context.Context, cfg config.Config, opts Options) (err error) {
 	if opts.built != nil {
 		opts.built(p)
 	}
+	if cfg.AtLeastOnce() {
+		p.log.WarnContext(ctx, "observations are written at least once: on a Redis Cluster names without a common hash tag cannot be committed in one script. "+
+			"A worker that dies while it writes may leave an observation twice. A tag in all names, or P28_PLAN_STREAMS, makes it exactly once (docs/scaling.md)")
+	}
 	return p.observe(ctx, failed, func() {
-		p.log.InfoContext(ctx, "observing", "redis", cfg.Redis.Where(), "stream", cfg.Streams.Plan, "prefix", cfg.HeatLookupPrefix,
+		p.log.InfoContext(ctx, "observing", "redis", cfg.Redis.Where(), "streams", strings.Join(cfg.PlanStreams(), " "), "prefix", cfg.HeatLookupPrefix,
 			"early", cfg.EarlyEnabled(), "late", cfg.LateEnabled(), "http", listener.Addr().String())
 		if opts.Started != nil {
 			opts.Started(listener.Addr())
@@ -209,7 +214,7 @@ func (p *processor) build(ctx context.Context, running *sync.WaitGroup) (err err
 	case len(p.cfg.Redis.Cluster) > 0:
 		p.log.InfoContext(ctx, "heat is polled: on a cluster its writes are not announced", "poll", p.cfg.Late.Poll)
 	default:
-		opts, err := redisOptions(p.cfg.Redis, p.cfg.Read.Block)
+		opts, err := redisOptions(p.cfg)
 		if err != nil {
 			return err
 		}

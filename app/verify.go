@@ -35,7 +35,7 @@ func Verify(ctx context.Context, cfg config.Config, setup verify.Setup, live boo
 			}
 		}
 	}
-	setup.Plans = cfg.PlanStreams()
+	setup.Plans = []string{cfg.Streams.Plan}
 	setup.Decisions, setup.Observed = cfg.Streams.Decision, cfg.Streams.Observed
 	setup.Dead, setup.Redrive = cfg.Streams.Dead, cfg.Streams.Redrive
 	setup.Prefix, setup.DedupePrefix, setup.KeyPrefix = cfg.HeatLookupPrefix, cfg.Output.DedupePrefix, cfg.Output.KeyPrefix

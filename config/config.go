@@ -18,7 +18,6 @@ import (
 	"cmp"
 	"log/slog"
 	"math"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -180,53 +179,6 @@ func (c Config) EarlyEnabled() bool { return c.Enabled }
 
 // LateEnabled says whether the late handler runs. P28_HEAT_OBS_ENABLED switches off both.
 func (c Config) LateEnabled() bool { return c.Enabled && c.Late.Enabled }
-
-// PlanStreams are the streams on which plans are read: the partitions when there are any, else the one plan
-// stream.
-func (c Config) PlanStreams() []string {
-	streams, err := expandPartitions(c.Streams.Partitions)
-	if err != nil || len(streams) == 0 {
-		return []string{c.Streams.Plan}
-	}
-	return streams
-}
-
-// Partitioned says whether P28_PLAN_STREAMS is set.
-func (c Config) Partitioned() bool { return c.Streams.Partitions != "" }
-
-// expandPartitions reads P28_PLAN_STREAMS: names separated by commas, or one pattern with {k} and a count,
-// "quantum:stream:apply.plan:{k}*16", which stands for the names with {0} to {15}. The braces stay: they make
-// the number the hash tag of a Redis Cluster.
-func expandPartitions(text string) ([]string, error) {
-	if !strings.Contains(text, "{k}") {
-		return splitList(text), nil
-	}
-	pattern, countText, found := cutLast(text, "*")
-	count, err := strconv.Atoi(countText)
-	switch {
-	case !found:
-		return nil, problemf("has {k} but no count: write %s*16 for {0} to {15}", text)
-	case err != nil || count < 1 || count > maxPartitions:
-		return nil, problemf("the count after * must be a whole number, 1 to %d", maxPartitions)
-	case strings.Count(pattern, "{k}") != 1 || strings.Contains(pattern, ","):
-		return nil, problemf("must be either a list of names or one pattern with a single {k}")
-	}
-	streams := make([]string, count)
-	for k := range streams {
-		streams[k] = strings.Replace(pattern, "{k}", "{"+strconv.Itoa(k)+"}", 1)
-	}
-	return streams, nil
-}
-
-// maxPartitions bounds the blocking reads of one worker: one for each partition and group.
-const maxPartitions = 256
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
-}
 
 // splitList splits at commas and leaves out spaces around names and empty parts.
 func splitList(text string) []string {

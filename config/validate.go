@@ -95,14 +95,7 @@ func (l *loader) names() {
 			owner[stream] = name
 		}
 	}
-	if !l.usable("P28_PLAN_STREAMS") || !l.config.Partitioned() {
-		return
-	}
-	for _, partition := range l.config.PlanStreams() {
-		if first, taken := owner[partition]; taken && first != "P28_PLAN_STREAM" {
-			l.fail(l.problem("P28_PLAN_STREAMS", "names %s, which is %s", partition, first))
-		}
-	}
+	l.partitions(owner)
 }
 
 func (l *loader) throttle() {

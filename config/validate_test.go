@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,7 +50,9 @@ func TestRefused(t *testing.T) {
 		{"partition without tag", []string{"P28_PLAN_STREAMS=a:{0},b"}, `without a hash tag`},
 		{"partition twice", []string{"P28_PLAN_STREAMS=a:{0},a:{0}"}, `names a:{0} twice`},
 		{"tag twice", []string{"P28_PLAN_STREAMS=a:{0},b:{0}"}, `uses the hash tag {0} twice`},
-		{"partition of another stream", []string{"P28_PLAN_STREAMS=d:{0}", "P28_DEAD_STREAM=d:{0}"}, `names d:{0}, which is P28_DEAD_STREAM`},
+		{"partition of another stream", []string{"P28_PLAN_STREAMS=d:{0}", "P28_DECISION_STREAM=d:{0}"}, `names d:{0}, which is P28_DECISION_STREAM`},
+		{"partition of its own dead letters", []string{"P28_PLAN_STREAMS=d:{0}", "P28_DEAD_STREAM=d"}, `names d:{0}, which is P28_DEAD_STREAM with a partition's tag`},
+		{"partitions and a tag", []string{"P28_PLAN_STREAMS=p:{0}", "P28_KEY_PREFIX={q}:p28:"}, `must have no braces`},
 
 		{"port", []string{"REDIS_PORT=0"}, `allowed: 1 to 65535`},
 		{"port in the host", []string{"REDIS_HOST=redis:6379"}, `the port belongs into REDIS_PORT`},
@@ -165,5 +168,25 @@ func TestSettingsAreSound(t *testing.T) {
 	}
 	if _, ok := Lookup("REDIS_NOTHING"); ok {
 		t.Error("an unknown setting is found")
+	}
+}
+
+func TestNames(t *testing.T) {
+	cfg, _ := load(t, Sources{Environ: environ()})
+	want := []Names{{
+		Plan: "quantum:stream:apply.plan", Observed: "quantum:stream:apply.heat.observed", Dead: "quantum:stream:apply.heat.dead",
+		Redrive: "quantum:stream:apply.heat.redrive", DedupePrefix: "quantum:dedupe:p28:", KeyPrefix: "quantum:p28:", RedriveKeyPrefix: "quantum:p28:",
+	}}
+	if got := cfg.Names(); !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	cfg, _ = load(t, Sources{Environ: environ("P28_PLAN_STREAMS=p:{k}*2", "P28_KEY_PREFIX=own:")})
+	all := cfg.Names()
+	want = []Names{{
+		Plan: "p:{1}", Observed: "quantum:stream:apply.heat.observed:{1}", Dead: "quantum:stream:apply.heat.dead:{1}",
+		Redrive: "quantum:stream:apply.heat.redrive:{1}", DedupePrefix: "quantum:dedupe:p28:{1}:", KeyPrefix: "own:{1}:", RedriveKeyPrefix: "own:{1}:",
+	}}
+	if len(all) != 2 || !slices.Equal(all[1:], want) {
+		t.Errorf("%+v, want %+v", all, want)
 	}
 }

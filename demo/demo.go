@@ -111,7 +111,7 @@ type show struct {
 func (s *show) run(ctx context.Context, listener net.Listener) error {
 	log := s.opts.Logger
 	var err error
-	s.planner, err = pipeline.NewPlanner(s.client, pipeline.PlannerConfig{Stream: s.cfg.Streams.Plan, Rate: s.opts.Rate, Seed: s.opts.Seed}, log)
+	s.planner, err = pipeline.NewPlanner(s.client, pipeline.PlannerConfig{Streams: []string{s.cfg.Streams.Plan}, Rate: s.opts.Rate, Seed: s.opts.Seed}, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"heatobserver/config"
 	"heatobserver/entry"
 	"heatobserver/stream"
 )
@@ -32,8 +35,9 @@ type DeadLetter struct {
 	// Refused is why it cannot be redriven as it is, "" when it can.
 	Refused string `json:"refused,omitempty"`
 
-	id  entry.ID
-	raw string
+	id   entry.ID
+	raw  string
+	part config.Names
 }
 
 // Filter selects dead letters. The zero Filter selects all.
@@ -49,38 +53,75 @@ func (f Filter) matches(d *DeadLetter) bool {
 	return (f.Reason == "" || f.Reason == d.Reason) && (f.Group == "" || f.Group == d.Group)
 }
 
-// List returns the newest dead letters first. total is how many the stream holds, whatever the filter.
+// List returns the newest dead letters first, of all partitions. total is how many there are, whatever the filter.
 func (o *Operator) List(ctx context.Context, f Filter) (list []DeadLetter, total int64, err error) {
-	if total, err = o.client.XLen(ctx, o.DeadStream).Result(); err != nil {
-		return nil, 0, fmt.Errorf("count dead letters of %s: %w", o.DeadStream, err)
-	}
 	list = []DeadLetter{}
-	read := func(ctx context.Context, from, to string) ([]redis.XMessage, error) {
-		return o.client.XRevRangeN(ctx, o.DeadStream, to, from, pageSize).Result()
-	}
-	from, to := f.bounds()
-	err = o.pages(ctx, read, from, to, true, func(d DeadLetter) (bool, error) {
-		if f.matches(&d) {
-			list = append(list, d)
+	for _, p := range o.Parts {
+		n, err := o.client.XLen(ctx, p.Dead).Result()
+		if err != nil {
+			return nil, 0, fmt.Errorf("count dead letters of %s: %w", p.Dead, err)
 		}
-		return f.Limit == 0 || len(list) < f.Limit, nil
-	})
-	return list, total, err
+		total += n
+		read := func(ctx context.Context, from, to string) ([]redis.XMessage, error) {
+			return o.client.XRevRangeN(ctx, p.Dead, to, from, pageSize).Result()
+		}
+		from, to := f.bounds()
+		found := 0
+		err = o.pages(ctx, p, read, from, to, true, func(d DeadLetter) (bool, error) {
+			if f.matches(&d) {
+				list = append(list, d)
+				found++
+			}
+			return f.Limit == 0 || found < f.Limit, nil
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+	slices.SortStableFunc(list, func(a, b DeadLetter) int { return b.id.Compare(a.id) })
+	if f.Limit > 0 && len(list) > f.Limit {
+		list = list[:f.Limit]
+	}
+	return list, total, nil
 }
 
 // ErrNotFound means that there is no such dead letter, consumer, group or stream.
 var ErrNotFound = errors.New("not found")
 
-// Show returns one dead letter.
-func (o *Operator) Show(ctx context.Context, id entry.ID) (DeadLetter, error) {
-	found, err := o.client.XRange(ctx, o.DeadStream, id.String(), id.String()).Result()
-	if err != nil {
-		return DeadLetter{}, fmt.Errorf("read dead letter %s of %s: %w", id, o.DeadStream, err)
+// Show returns one dead letter. Streams number their entries each for itself: an ID that several partitions have is an
+// error that names them.
+func (o *Operator) Show(ctx context.Context, id entry.ID) (d DeadLetter, err error) {
+	var in []string
+	for _, p := range o.Parts {
+		found, err := o.client.XRange(ctx, p.Dead, id.String(), id.String()).Result()
+		if err != nil {
+			return d, fmt.Errorf("read dead letter %s of %s: %w", id, p.Dead, err)
+		}
+		if len(found) == 0 {
+			continue
+		}
+		in = append(in, p.Plan)
+		if d, err = o.parse(p, found[0]); err != nil {
+			return d, err
+		}
 	}
-	if len(found) == 0 {
-		return DeadLetter{}, fmt.Errorf("read dead letter %s of %s: %w", id, o.DeadStream, ErrNotFound)
+	switch len(in) {
+	case 0:
+		return d, fmt.Errorf("read dead letter %s of %s: %w", id, o.DeadStreams(), ErrNotFound)
+	case 1:
+		return d, nil
 	}
-	return o.parse(found[0])
+	return d, fmt.Errorf("read dead letter %s: the partitions %s have one of this ID each; name one with P28_PLAN_STREAMS=%s",
+		id, strings.Join(in, " and "), in[0])
+}
+
+// DeadStreams are the names of the streams of dead letters, for people.
+func (o *Operator) DeadStreams() string {
+	var names []string
+	for _, p := range o.Parts {
+		names = append(names, p.Dead)
+	}
+	return strings.Join(names, ", ")
 }
 
 // bounds are the IDs between which the filter lies.
@@ -95,48 +136,54 @@ func (f Filter) bounds() (from, to entry.ID) {
 	return from, to
 }
 
-// each calls do for the selected dead letters, the oldest first, and no more than there were at the beginning: what is
-// redriven may come back meanwhile.
+// each calls do for the selected dead letters, those of a partition the oldest first, and no more than there were at the
+// beginning: what is redriven may come back meanwhile.
 func (o *Operator) each(ctx context.Context, f Filter, do func(DeadLetter) error) error {
-	from, to := f.bounds()
-	newest, err := o.client.XRevRangeN(ctx, o.DeadStream, "+", "-", 1).Result()
-	if err != nil {
-		return fmt.Errorf("read dead letters of %s: %w", o.DeadStream, err)
-	}
-	if len(newest) == 0 {
-		return nil
-	}
-	last, err := entry.ParseID(newest[0].ID)
-	if err != nil {
-		return err
-	}
-	if last.Compare(to) < 0 {
-		to = last
-	}
-	read := func(ctx context.Context, from, to string) ([]redis.XMessage, error) {
-		return o.client.XRangeN(ctx, o.DeadStream, from, to, pageSize).Result()
-	}
 	n := 0
-	return o.pages(ctx, read, from, to, false, func(d DeadLetter) (bool, error) {
-		if !f.matches(&d) {
-			return true, nil
+	for _, p := range o.Parts {
+		from, to := f.bounds()
+		newest, err := o.client.XRevRangeN(ctx, p.Dead, "+", "-", 1).Result()
+		if err != nil {
+			return fmt.Errorf("read dead letters of %s: %w", p.Dead, err)
 		}
-		n++
-		return f.Limit == 0 || n < f.Limit, do(d)
-	})
+		if len(newest) == 0 || f.Limit > 0 && n >= f.Limit {
+			continue
+		}
+		last, err := entry.ParseID(newest[0].ID)
+		if err != nil {
+			return err
+		}
+		if last.Compare(to) < 0 {
+			to = last
+		}
+		read := func(ctx context.Context, from, to string) ([]redis.XMessage, error) {
+			return o.client.XRangeN(ctx, p.Dead, from, to, pageSize).Result()
+		}
+		err = o.pages(ctx, p, read, from, to, false, func(d DeadLetter) (bool, error) {
+			if !f.matches(&d) {
+				return true, nil
+			}
+			n++
+			return f.Limit == 0 || n < f.Limit, do(d)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// pages reads page by page until do returns false.
-func (o *Operator) pages(ctx context.Context, read func(ctx context.Context, from, to string) ([]redis.XMessage, error),
+// pages reads the dead letters of a partition page by page until do returns false.
+func (o *Operator) pages(ctx context.Context, p config.Names, read func(ctx context.Context, from, to string) ([]redis.XMessage, error),
 	from, to entry.ID, backwards bool, do func(DeadLetter) (bool, error),
 ) error {
 	for from.Compare(to) <= 0 {
 		page, err := read(ctx, from.String(), to.String())
 		if err != nil {
-			return fmt.Errorf("read dead letters of %s: %w", o.DeadStream, err)
+			return fmt.Errorf("read dead letters of %s: %w", p.Dead, err)
 		}
 		for _, m := range page {
-			d, err := o.parse(m)
+			d, err := o.parse(p, m)
 			if err != nil {
 				return err
 			}
@@ -157,11 +204,11 @@ func (o *Operator) pages(ctx context.Context, read func(ctx context.Context, fro
 }
 
 // parse reads what lua/dead.lua of package stream wrote. A dead letter that somebody else wrote is shown as it is.
-func (o *Operator) parse(m redis.XMessage) (DeadLetter, error) {
+func (o *Operator) parse(p config.Names, m redis.XMessage) (DeadLetter, error) {
 	text := func(name string) string { s, _ := m.Values[name].(string); return s }
 	d := DeadLetter{
 		ID: m.ID, Reason: text("reason"), Error: text("error"), Stream: text("stream"), Group: text("group"),
-		EntryID: text("entry_id"), raw: text("raw"),
+		EntryID: text("entry_id"), raw: text("raw"), part: p,
 	}
 	var err error
 	if d.id, err = entry.ParseID(m.ID); err != nil {
@@ -184,7 +231,7 @@ func (o *Operator) parse(m redis.XMessage) (DeadLetter, error) {
 func (o *Operator) original(d DeadLetter, set []string) (stream.Entry, error) {
 	e := stream.Entry{Stream: d.Stream}
 	switch {
-	case d.Stream == o.RedriveStream:
+	case d.Stream == d.part.Redrive:
 		return e, errors.New("it was found malformed in the redrive stream and has no original to go back to")
 	case d.Stream == "":
 		return e, errors.New("it names no stream")

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"heatobserver/config"
 )
 
 // Group is one consumer group of the observer.
@@ -28,18 +30,12 @@ type Group struct {
 
 // Setup is what the workers run with.
 type Setup struct {
-	Plans         []string // streams of plans
-	Groups        []Group
-	DeadStream    string
-	RedriveStream string
-	KeyPrefix     string
+	Parts        []config.Names // the names of each partition, or the ones as configured
+	Groups       []Group
+	NudgeChannel string
 
 	DecisionStream string
-	ObservedStream string
 	LookupPrefix   string // of the hashes that the heat bridge writes
-	DedupePrefix   string
-	// CursorKey names the key of a group's cursor on a stream.
-	CursorKey func(stream, group string) string
 
 	MaxWait   time.Duration // longest late wait
 	MinIdle   time.Duration // idle time after which pending entries are claimed
@@ -56,7 +52,30 @@ type Operator struct {
 // New makes an Operator. It does not connect.
 func New(client redis.UniversalClient, s Setup) *Operator { return &Operator{client: client, Setup: s} }
 
-func (o *Operator) totals() string { return o.KeyPrefix + "totals" }
+// Plans are the streams of plans.
+func (o *Operator) Plans() []string {
+	names := make([]string, len(o.Parts))
+	for i, p := range o.Parts {
+		names[i] = p.Plan
+	}
+	return names
+}
+
+// part is the one that a stream which the observer reads belongs to.
+func (o *Operator) part(streamName string) (names config.Names, known bool) {
+	for _, p := range o.Parts {
+		if streamName == p.Plan || streamName == p.Redrive {
+			return p, true
+		}
+	}
+	return o.Parts[0], false
+}
+
+// Reads reports whether the observer reads a stream.
+func (o *Operator) Reads(streamName string) bool {
+	_, known := o.part(streamName)
+	return known
+}
 
 func (o *Operator) knows(group string) bool {
 	for _, g := range o.Groups {

@@ -82,7 +82,8 @@ func (o *Operator) Move(ctx context.Context, streamName, group string, to Positi
 	}
 	from := state.LastDelivered
 	if execute {
-		text, err := moveScript.Run(ctx, o.client, []string{streamName, o.CursorKey(streamName, group)}, group, target.String()).Text()
+		names, _ := o.part(streamName)
+		text, err := moveScript.Run(ctx, o.client, []string{streamName, names.Cursor(streamName, group)}, group, target.String()).Text()
 		if errors.Is(err, redis.Nil) {
 			err = fmt.Errorf("the group: %w", ErrNotFound)
 		}
@@ -187,8 +188,9 @@ func (o *Operator) RemoveConsumer(ctx context.Context, streamName, group, name, 
 	if !execute {
 		return r, nil
 	}
+	names, _ := o.part(streamName)
 	for {
-		reply, err := removeScript.Run(ctx, o.client, []string{streamName, o.totals()},
+		reply, err := removeScript.Run(ctx, o.client, []string{streamName, names.Totals(streamName)},
 			group, name, heir, (10 * o.MinIdle).Milliseconds(), handOverAtOnce).Result()
 		if err != nil {
 			return fail(err)
@@ -219,7 +221,7 @@ func (o *Operator) RemoveConsumer(ctx context.Context, streamName, group, name, 
 		return r, nil
 	}
 	// Without the nudge they are claimed by the workers' regular sweep, a minute later.
-	if err := o.client.Publish(ctx, o.KeyPrefix+"nudge", group).Err(); err != nil {
+	if err := o.client.Publish(ctx, o.NudgeChannel, group).Err(); err != nil {
 		return fail(fmt.Errorf("it is removed, but the workers were not told to claim: %w", err))
 	}
 	return r, nil

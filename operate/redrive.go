@@ -96,7 +96,7 @@ func (o *Operator) redriveOne(ctx context.Context, d DeadLetter, set []string, e
 	if !execute {
 		return item, nil
 	}
-	keys := stream.RedriveKeys{DeadStream: o.DeadStream, Redrive: o.RedriveStream, KeyPrefix: o.KeyPrefix}
+	keys := stream.RedriveKeys{DeadStream: d.part.Dead, Redrive: d.part.Redrive, KeyPrefix: d.part.KeyPrefix, Apart: d.part.Apart}
 	id, err := stream.Redrive(ctx, o.client, keys, d.id, d.Group, original)
 	switch {
 	case errors.Is(err, stream.ErrNoDeadLetter):
@@ -147,16 +147,18 @@ type PurgeReport struct {
 // Purge deletes dead letters for good.
 func (o *Operator) Purge(ctx context.Context, s Selection, execute bool) (PurgeReport, error) {
 	report := PurgeReport{Executed: execute, ByReason: map[string]int{}}
-	var ids []string
+	var ids []string // of the one stream of dead letters
+	var dead string
 	flush := func() error {
 		if !execute || len(ids) == 0 {
 			return nil
 		}
-		n, err := o.client.XDel(ctx, o.DeadStream, ids...).Result()
+		n, err := o.client.XDel(ctx, dead, ids...).Result()
 		if err != nil {
-			return fmt.Errorf("delete %d dead letters of %s: %w", len(ids), o.DeadStream, err)
+			return fmt.Errorf("delete %d dead letters of %s: %w", len(ids), dead, err)
 		}
 		report.Deleted += n
+		ids = ids[:0]
 		return nil
 	}
 	var oldest, newest entry.ID
@@ -169,12 +171,16 @@ func (o *Operator) Purge(ctx context.Context, s Selection, execute bool) (PurgeR
 		if newest.Compare(d.id) <= 0 {
 			newest, report.Newest = d.id, d.ID
 		}
+		if dead != d.part.Dead {
+			if err := flush(); err != nil {
+				return err
+			}
+			dead = d.part.Dead
+		}
 		if ids = append(ids, d.ID); len(ids) < pageSize {
 			return nil
 		}
-		err := flush()
-		ids = ids[:0]
-		return err
+		return flush()
 	}, func(id entry.ID) { report.Missing = append(report.Missing, id.String()) })
 	if err == nil {
 		err = flush()

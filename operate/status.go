@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -129,7 +130,11 @@ func (o *Operator) look(ctx context.Context) (Status, error) {
 		return fail(err)
 	}
 	s.Time = now.UTC().Truncate(time.Millisecond)
-	for _, name := range append(append([]string{}, o.Plans...), o.RedriveStream) {
+	streams := o.Plans()
+	for _, p := range o.Parts {
+		streams = append(streams, p.Redrive)
+	}
+	for _, name := range streams {
 		for _, g := range o.Groups {
 			group, err := o.lookAt(ctx, name, g)
 			if err != nil {
@@ -140,18 +145,26 @@ func (o *Operator) look(ctx context.Context) (Status, error) {
 			}
 		}
 	}
-	if s.DeadLetters, err = o.client.XLen(ctx, o.DeadStream).Result(); err != nil {
-		return fail(err)
-	}
-	totals, err := o.client.HGetAll(ctx, o.totals()).Result()
-	if err != nil {
-		return fail(err)
+	totals := map[string]int64{}
+	for _, p := range o.Parts {
+		dead, err := o.client.XLen(ctx, p.Dead).Result()
+		if err != nil {
+			return fail(err)
+		}
+		s.DeadLetters += dead
+		for _, key := range slices.Compact([]string{p.Totals(p.Plan), p.Totals(p.Redrive)}) {
+			counted, err := o.client.HGetAll(ctx, key).Result()
+			if err != nil {
+				return fail(err)
+			}
+			for name, text := range counted {
+				v, _ := strconv.ParseInt(text, 10, 64)
+				totals[name] += v
+			}
+		}
 	}
 	for _, g := range o.Groups {
-		n := func(what string) int64 {
-			v, _ := strconv.ParseInt(totals[what+":"+g.Name], 10, 64)
-			return v
-		}
+		n := func(what string) int64 { return totals[what+":"+g.Name] }
 		s.Totals[g.Name] = Totals{
 			Dropped: n("dropped"), Duplicate: n("duplicate"), Dead: n("dead"), Redriven: n("redriven"),
 			Trimmed: n("trimmed"), Rescued: n("rescued"),
@@ -165,12 +178,13 @@ func (o *Operator) lookAt(ctx context.Context, name string, g Group) (GroupStatu
 	if err != nil {
 		return GroupStatus{}, err
 	}
+	names, _ := o.part(name)
 	s := GroupStatus{
 		Stream: name, Group: g.Name, Exists: state.Exists, Length: state.Length, Pending: state.Pending,
 		OldestPending: seconds(state.OldestPending), Behind: seconds(state.Behind),
 		LastDelivered: state.LastDelivered.String(), LastGenerated: state.LastGenerated.String(),
 		Consumers: []ConsumerStatus{},
-		watched:   g.Expected, redrive: name == o.RedriveStream, oldestFor: state.OldestPending - state.Behind,
+		watched:   g.Expected, redrive: name == names.Redrive, oldestFor: state.OldestPending - state.Behind,
 	}
 	if state.Lag != stream.UnknownLag {
 		s.Lag = &state.Lag
@@ -182,7 +196,7 @@ func (o *Operator) lookAt(ctx context.Context, name string, g Group) (GroupStatu
 			s.InHand += c.Pending
 		}
 	}
-	s.Cursor, err = o.client.Get(ctx, o.CursorKey(name, g.Name)).Result()
+	s.Cursor, err = o.client.Get(ctx, names.Cursor(name, g.Name)).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return s, err
 	}

@@ -93,7 +93,7 @@ func (t *tracer) note(format string, args ...any) {
 
 func (t *tracer) streams(ctx context.Context) error {
 	is := func(m redis.XMessage) bool { return m.Values["plan_id"] == t.out.PlanID }
-	for _, name := range t.o.Plans {
+	for _, name := range t.o.Plans() {
 		err := t.scan(ctx, name, "published", is, []string{"symbol", "decision", "action"}, func(id entry.ID) {
 			t.published = append(t.published, publishing{name, id})
 		})
@@ -107,15 +107,17 @@ func (t *tracer) streams(ctx context.Context) error {
 		}
 	}
 	if len(t.published) == 0 {
-		t.note("the plan is not in %s: trimmed, never published, or older than was looked at", strings.Join(t.o.Plans, ", "))
+		t.note("the plan is not in %s: trimmed, never published, or older than was looked at", strings.Join(t.o.Plans(), ", "))
 	} else if first := slices.MinFunc(t.published, func(a, b publishing) int { return a.id.Compare(b.id) }); first.id.Time().Before(t.now) {
 		t.from = entry.IDAt(first.id.Time().Add(-time.Minute)) // another producer's clock may be behind
 	}
 	if err := t.scan(ctx, t.o.DecisionStream, "decision", is, []string{"in_action", "out_action", "heat_level", "heat_score", "heat_action", "reason"}, nil); err != nil {
 		return err
 	}
-	if err := t.scan(ctx, t.o.ObservedStream, "observation", is, []string{"obs_point", "heat_found", "heat_reason", "debug_json"}, nil); err != nil {
-		return err
+	for _, p := range t.o.Parts {
+		if err := t.scan(ctx, p.Observed, "observation", is, []string{"obs_point", "heat_found", "heat_reason", "debug_json"}, nil); err != nil {
+			return err
+		}
 	}
 	dead := func(m redis.XMessage) bool {
 		id, _ := m.Values["entry_id"].(string)
@@ -123,7 +125,12 @@ func (t *tracer) streams(ctx context.Context) error {
 		return slices.ContainsFunc(t.published, func(p publishing) bool { return p.id.String() == id && m.Values["stream"] == p.stream }) ||
 			strings.Contains(raw, `"plan_id":"`+t.out.PlanID+`"`)
 	}
-	return t.scan(ctx, t.o.DeadStream, "dead_letter", dead, []string{"reason", "group", "entry_id", "failures", "error"}, nil)
+	for _, p := range t.o.Parts {
+		if err := t.scan(ctx, p.Dead, "dead_letter", dead, []string{"reason", "group", "entry_id", "failures", "error"}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scan goes through a stream from its newest entry back to t.from.
@@ -210,8 +217,10 @@ func (t *tracer) keys(ctx context.Context) error {
 	now := pipe.Time(ctx) // the moment to which the TTLs belong
 	kind, ttl := pipe.Type(ctx, key), pipe.PTTL(ctx, key)
 	for _, point := range event.Points {
-		name := t.o.DedupePrefix + point.String() + ":" + t.out.PlanID
-		dedupe[name] = pipe.PTTL(ctx, name)
+		for _, p := range t.o.Parts {
+			name := p.DedupePrefix + point.String() + ":" + t.out.PlanID
+			dedupe[name] = pipe.PTTL(ctx, name)
+		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("look at its keys: %w", err)

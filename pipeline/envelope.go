@@ -39,7 +39,7 @@ func (w *envelopeWriter) write(ctx context.Context, numbers []uint64) (written i
 		}
 		m := message.NewMessage(fields["plan_id"], payload)
 		m.SetContext(ctx)
-		if err := w.publisher.Publish(streamOf(w.config, n), m); err != nil {
+		if err := w.publisher.Publish(streamOf(w.config.Streams, w.config.Seed, n), m); err != nil {
 			return written, fmt.Errorf("write plans: %w", err)
 		}
 		written++

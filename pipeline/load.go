@@ -254,7 +254,7 @@ func (w *flatWriter) write(ctx context.Context, numbers []uint64) (written int, 
 		if isMalformed(w.config.Seed, n, w.config.Malformed) {
 			pairs = malformedPairs(w.config.Seed, n, now)
 		}
-		pipe.XAdd(ctx, &redis.XAddArgs{Stream: streamOf(w.config, n), MaxLen: w.config.MaxLen, Approx: w.config.MaxLen > 0, Values: pairs})
+		pipe.XAdd(ctx, &redis.XAddArgs{Stream: streamOf(w.config.Streams, w.config.Seed, n), MaxLen: w.config.MaxLen, Approx: w.config.MaxLen > 0, Values: pairs})
 	}
 	replies, err := pipe.Exec(ctx)
 	if err != nil {
@@ -269,6 +269,11 @@ func (w *flatWriter) write(ctx context.Context, numbers []uint64) (written int, 
 	return written, err
 }
 
-func streamOf(config LoadConfig, n uint64) string {
-	return config.Streams[event.Partition(PlanID(config.Seed, n), len(config.Streams))]
+// Partition is the one of so many partitions that plan n of a seed goes to.
+func Partition(seed, n uint64, partitions int) int {
+	return event.Partition(PlanID(seed, n), partitions)
+}
+
+func streamOf(streams []string, seed, n uint64) string {
+	return streams[Partition(seed, n, len(streams))]
 }

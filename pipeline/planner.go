@@ -13,11 +13,11 @@ import (
 
 // PlannerConfig are the settings of a Planner.
 type PlannerConfig struct {
-	Stream    string  // "" = PlanStream
-	MaxLen    int64   // approximate length to which the stream is trimmed; 0 = 10,000, negative = never
-	Rate      float64 // plans per second, above 0
-	Plans     uint64  // how many to write in all; 0 = no end
-	First     uint64  // number of the first plan
+	Streams   []string // a plan goes to the one of its partition (event.Partition); none = PlanStream
+	MaxLen    int64    // approximate length to which each stream is trimmed; 0 = 10,000, negative = never
+	Rate      float64  // plans per second, above 0
+	Plans     uint64   // how many to write in all; 0 = no end
+	First     uint64   // number of the first plan
 	Seed      uint64
 	Malformed float64 // share of malformed entries, 0 to 1
 }
@@ -48,9 +48,11 @@ func NewPlanner(client redis.UniversalClient, config PlannerConfig, log *slog.Lo
 	if !(config.Malformed >= 0 && config.Malformed <= 1) {
 		return nil, fmt.Errorf("set up the planner: the malformed share is %v, it has to lie between 0 and 1", config.Malformed)
 	}
-	config.Stream = cmp.Or(config.Stream, PlanStream)
+	if len(config.Streams) == 0 {
+		config.Streams = []string{PlanStream}
+	}
 	config.MaxLen = max(0, cmp.Or(config.MaxLen, defaultMaxLen)) // go-redis takes 0 for "do not trim"
-	return &Planner{client: client, config: config, log: log.With("stream", config.Stream)}, nil
+	return &Planner{client: client, config: config, log: log.With("stream", config.Streams[0])}, nil
 }
 
 // Counts may be called at any time.
@@ -112,7 +114,7 @@ func (p *Planner) write(ctx context.Context, done, n uint64) (written uint64, er
 		if isMalformed(p.config.Seed, i, p.config.Malformed) {
 			pairs = malformedPairs(p.config.Seed, i, now)
 		}
-		pipe.XAdd(ctx, &redis.XAddArgs{Stream: p.config.Stream, MaxLen: p.config.MaxLen, Approx: p.config.MaxLen > 0, Values: pairs})
+		pipe.XAdd(ctx, &redis.XAddArgs{Stream: streamOf(p.config.Streams, p.config.Seed, i), MaxLen: p.config.MaxLen, Approx: p.config.MaxLen > 0, Values: pairs})
 	}
 	replies, err := pipe.Exec(ctx)
 	if err != nil {

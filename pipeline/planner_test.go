@@ -133,7 +133,7 @@ func TestPlannerTrims(t *testing.T) {
 	if n := client.XLen(t.Context(), PlanStream).Val(); n != 100 {
 		t.Errorf("%d entries, want 100", n)
 	}
-	written(t, client, PlannerConfig{Rate: 1e6, Plans: 300, MaxLen: -1, Stream: "other"})
+	written(t, client, PlannerConfig{Rate: 1e6, Plans: 300, MaxLen: -1, Streams: []string{"other"}})
 	if n := client.XLen(t.Context(), "other").Val(); n != 300 {
 		t.Errorf("%d entries, want 300", n)
 	}

@@ -212,7 +212,7 @@ func (s *subscription) noteTaken(t taken, took time.Duration) {
 // the reader calls it, so that no read is under way meanwhile.
 func (s *subscription) recoverOwn(ctx context.Context) error {
 	for from := (entry.ID{}); ; {
-		n := s.room(ctx)
+		n := s.room(ctx, s.cfg.Batch)
 		if n == 0 {
 			return context.Cause(ctx)
 		}
@@ -284,28 +284,4 @@ func (s *subscription) holds(id entry.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.held[id] != nil || slices.Contains(s.returned, id)
-}
-
-// nudges is the loop that listens for consumers that drain.
-func (s *subscription) nudges(ctx context.Context) {
-	listener := s.client.Subscribe(ctx, s.nudgeChannel())
-	defer func() {
-		if err := listener.Close(); err != nil {
-			s.log.DebugContext(ctx, "closing the nudge channel failed", "err", err)
-		}
-	}()
-	messages := listener.Channel(redis.WithChannelSize(8))
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case m, ok := <-messages:
-			if !ok {
-				return
-			}
-			if m.Payload == s.cfg.Group {
-				s.claimSoon()
-			}
-		}
-	}
 }

@@ -19,6 +19,7 @@ type commit struct {
 	delivery *Delivery
 	message  *message.Message
 	values   []string // what goes to the script: the values, or names and values where the script has no names
+	added    bool     // it is written; only in steps can an attempt fail after that
 
 	try   *try
 	state string // as commit.lua answers
@@ -162,6 +163,9 @@ func (p *Publisher) commitBatch(batch []*commit) {
 		}
 		return
 	}
+	if len(batch) > 1 && batch[0].delivery.sub.partition != nil {
+		slices.SortStableFunc(batch, (*commit).before)
+	}
 	for start := 0; start < len(batch); {
 		end := start + 1
 		for end < len(batch) && batch[end].sameScript(batch[start]) {
@@ -179,12 +183,17 @@ func (c *commit) sameScript(other *commit) bool {
 // runCommit commits answers to deliveries of one subscription and tells each its outcome.
 func (p *Publisher) runCommit(batch []*commit) {
 	sub := batch[0].delivery.sub
+	if sub.partition != nil && sub.partition.Apart {
+		p.answerInSteps(batch)
+		return
+	}
 	keys := make([]string, 0, 3+len(batch))
-	keys = append(keys, sub.stream, batch[0].topic, p.cfg.KeyPrefix+"totals")
+	answers, dedupe, totals := p.names(sub, batch[0].topic)
+	keys = append(keys, sub.stream, answers, totals)
 	first, last := batch[0].delivery, batch[0].delivery
 	args := make([]any, 6, 6+len(batch)*(1+len(batch[0].values)))
 	for _, c := range batch {
-		keys = append(keys, p.cfg.DedupePrefix+c.message.UUID)
+		keys = append(keys, dedupe+c.message.UUID)
 		if c.delivery.entry.ID.Compare(first.entry.ID) < 0 {
 			first = c.delivery
 		}

@@ -11,10 +11,17 @@ import (
 type credits struct {
 	mu    sync.Mutex
 	free  int
+	share int       // how many take from it at once, of whom each leaves most of what is free to the others
 	queue list.List // of chan struct{}, closed when its turn has come
 }
 
-func newCredits(n int) *credits { return &credits{free: n} }
+func newCredits(n int) *credits { return &credits{free: n, share: 1} }
+
+// shared is c for so many takers. Call it before anybody takes.
+func (c *credits) shared(takers int) *credits {
+	c.share = max(1, takers)
+	return c
+}
 
 // take waits until at least one credit is free and takes up to most of them. It returns 0 when ctx ends first.
 func (c *credits) take(ctx context.Context, most int) int {
@@ -43,7 +50,7 @@ func (c *credits) take(ctx context.Context, most int) int {
 }
 
 func (c *credits) grab(most int) int {
-	n := min(most, c.free)
+	n := min(most, c.free, max(1, c.free/c.share))
 	c.free -= n
 	return n
 }

@@ -29,13 +29,22 @@ func (s *subscription) park(ctx context.Context, d *Delivery, reason string, cau
 	if s.redrive { // an entry of the other stream may have the same ID
 		mark = s.cfg.KeyPrefix + "dead:" + s.cfg.Group + ":redrive:" + id
 	}
-	keys := []string{s.stream, s.cfg.DeadStream, s.totals(), mark}
-	args := []any{
-		s.cfg.Group, s.cfg.Consumer, id, s.cfg.DeadMaxLen, s.cfg.DeadTTL.Milliseconds(),
-		reason, clean(cause.Error()), failures, RawJSON(shown.Fields), shown.Stream, shown.ID.String(),
+	run := func() (string, error) {
+		return deadScript.Run(context.WithoutCancel(ctx), s.client, []string{s.stream, s.cfg.DeadStream, s.totals(), mark},
+			s.cfg.Group, s.cfg.Consumer, id, s.cfg.DeadMaxLen, s.cfg.DeadTTL.Milliseconds(),
+			reason, clean(cause.Error()), failures, RawJSON(shown.Fields), shown.Stream, shown.ID.String()).Text()
+	}
+	if s.partition != nil && s.partition.Apart {
+		added := false
+		run = func() (string, error) {
+			return s.parkInSteps(context.WithoutCancel(ctx), mark, id, &added, []any{
+				"reason", reason, "error", clean(cause.Error()), "stream", shown.Stream, "group", s.cfg.Group,
+				"entry_id", shown.ID.String(), "failures", failures,
+			}, RawJSON(shown.Fields))
+		}
 	}
 	return s.untilDone(ctx, "park", func() error {
-		result, err := deadScript.Run(context.WithoutCancel(ctx), s.client, keys, args...).Text()
+		result, err := run()
 		if err != nil {
 			return fmt.Errorf("park entry %s of %s: %w", id, s.stream, err)
 		}

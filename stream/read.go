@@ -47,22 +47,23 @@ func (s *subscription) readRound(ctx context.Context) error {
 			return err
 		}
 	}
-	n := s.room(ctx)
+	n := s.room(ctx, s.appetite())
 	if n == 0 {
 		return context.Cause(ctx)
 	}
 	entries, err := s.readOnce(ctx, n)
+	s.lastRead = len(entries)
 	deliveries := s.take(entries, nil)
 	s.credits.give(n - len(deliveries))
 	s.deliverTogether(deliveries)
 	return err
 }
 
-// room waits until something may be taken into hand, and says how much: at most a batch, 0 when ctx has ended.
-func (s *subscription) room(ctx context.Context) int {
+// room waits until something may be taken into hand, and says how much: at most most, 0 when ctx has ended.
+func (s *subscription) room(ctx context.Context, most int) int {
 	s.setWaiting(true)
 	defer s.setWaiting(false)
-	return s.credits.take(ctx, s.cfg.Batch)
+	return s.credits.take(ctx, most)
 }
 
 func (s *subscription) setWaiting(waiting bool) {

@@ -48,6 +48,9 @@ type RedriveKeys struct {
 	DeadStream string
 	Redrive    string
 	KeyPrefix  string
+	// Apart says that they do not share a slot (see Partition). Then the entry is added before the dead letter is deleted,
+	// and whoever dies between the two leaves a dead letter that was sent back.
+	Apart bool
 }
 
 // Redrive sends one dead letter back, in one script: the original goes to the redrive stream for the group, and the dead
@@ -70,10 +73,30 @@ func Redrive(ctx context.Context, client redis.UniversalClient, keys RedriveKeys
 	for name, value := range original.Fields.All() {
 		args = append(args, name, value)
 	}
-	text, err := redriveScript.Run(ctx, client,
-		[]string{keys.DeadStream, keys.Redrive, keys.KeyPrefix + "totals"}, args...).Text()
-	if errors.Is(err, redis.Nil) {
+	totals := keys.KeyPrefix + "totals"
+	if !keys.Apart {
+		text, err := redriveScript.Run(ctx, client, []string{keys.Redrive, keys.DeadStream, totals}, args...).Text()
+		if errors.Is(err, redis.Nil) {
+			err = ErrNoDeadLetter
+		}
+		if err != nil {
+			return fail(err)
+		}
+		return entry.ParseID(text)
+	}
+	there, err := client.XRange(ctx, keys.DeadStream, deadLetter.String(), deadLetter.String()).Result()
+	if err == nil && len(there) == 0 {
 		err = ErrNoDeadLetter
+	}
+	if err != nil {
+		return fail(err)
+	}
+	text, err := redriveScript.Run(ctx, client, []string{keys.Redrive}, args...).Text()
+	if err == nil {
+		err = client.XDel(ctx, keys.DeadStream, deadLetter.String()).Err()
+	}
+	if err == nil {
+		err = client.HIncrBy(ctx, totals, "redriven:"+group, 1).Err()
 	}
 	if err != nil {
 		return fail(err)

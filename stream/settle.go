@@ -91,7 +91,7 @@ func (s *subscription) handBack(until time.Time) {
 		}
 		s.cfg.Events.HandedBack(s.stream, s.cfg.Group, n)
 		s.log.Info("handed back what was in hand", "entries", n)
-		if err := s.client.Publish(ctx, s.nudgeChannel(), s.cfg.Group).Err(); err != nil {
+		if err := s.client.Publish(ctx, s.nudgeChannel, s.nudge()).Err(); err != nil {
 			s.log.Warn("other consumers could not be told to claim; they will by themselves", "err", err)
 		}
 	}

@@ -65,6 +65,9 @@ type SubscriberConfig struct {
 	// subscribed to first, into the same channel, for the same group, at most 64 entries at once beyond MaxInFlight.
 	// Handlers see the original entry. Default: none.
 	Redrive string
+	// Partitions are read in place of the topic, each with names of its own, into one channel: MaxInFlight bounds all of
+	// them together. Default: none.
+	Partitions []Partition
 	// DeadStream takes the dead letters. Default: <KeyPrefix>dead.
 	DeadStream string
 	// DeadMaxLen bounds that stream, approximately; 0 does not. Default: 0.
@@ -119,8 +122,9 @@ func (c SubscriberConfig) validate() error {
 	check(c.CloseTimeout > 0, "CloseTimeout %v must be positive", c.CloseTimeout)
 	check(c.ConsumerTTL > c.MinIdle, "ConsumerTTL %v must be longer than MinIdle %v", c.ConsumerTTL, c.MinIdle)
 	check(c.Lookback >= 0, "Lookback %v must not be negative", c.Lookback)
+	check(len(c.Partitions) <= c.MaxInFlight, "MaxInFlight %d must not be less than the %d partitions", c.MaxInFlight, len(c.Partitions))
 	check(validStart(c.Start), "Start %q must be auto, 0, $ or an entry ID", c.Start)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkPartitions(c.Partitions))...)
 }
 
 // Subscriber reads streams for one consumer group. It is safe for concurrent use. A topic is a stream; subscribing to
@@ -192,6 +196,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		for _, r := range readers {
 			running.Go(func() { r.run(ctx) })
 		}
+		running.Go(func() { s.nudges(ctx, readers) })
 		running.Wait()
 		s.leave(readers)
 		close(readers[0].out)
@@ -207,12 +212,9 @@ func (s *Subscriber) enter(ctx context.Context, topic string) ([]*subscription, 
 	if s.closed {
 		return nil, ErrClosed
 	}
-	if s.subs[topic] != nil {
+	readers := s.readersOf(ctx, topic)
+	if s.subs[readers[0].stream] != nil {
 		return nil, errors.New("this consumer already reads it")
-	}
-	readers := []*subscription{newSubscription(ctx, s, topic)}
-	if s.cfg.Redrive != "" && s.subs[s.cfg.Redrive] == nil {
-		readers = append(readers, newRedriveSubscription(ctx, s, readers[0].out))
 	}
 	for _, r := range readers {
 		s.subs[r.stream] = r
@@ -235,7 +237,16 @@ func (s *Subscriber) leave(readers []*subscription) {
 func (s *Subscriber) SubscribeInitialize(topic string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return newSubscription(ctx, s, topic).ensureGroup(ctx)
+	var errs []error
+	s.mu.Lock()
+	readers := s.readersOf(ctx, topic)
+	s.mu.Unlock()
+	for _, r := range readers {
+		if !r.redrive {
+			errs = append(errs, r.ensureGroup(ctx))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Close ends all subscriptions and returns when they have ended: at most CloseTimeout after the blocked read has, and where

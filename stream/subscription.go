@@ -14,7 +14,7 @@ import (
 	"heatobserver/entry"
 )
 
-// subscription reads one stream for one group. Its loops that take entries (read, claim, nudges) end when it drains; the
+// subscription reads one stream for one group. Its loops that take entries (read, claim) end when it drains; the
 // watchers of its messages end when those are settled, or abandoned after CloseTimeout; the loop that keeps what is in
 // hand (keep) ends after them.
 type subscription struct {
@@ -24,9 +24,12 @@ type subscription struct {
 	stream string
 	values context.Context // for its values only
 	// redrive: the stream holds redriven entries, see accept
-	redrive bool
+	redrive   bool
+	partition *Partition // to which it belongs, nil without partitions
+	order     int        // among the subscriptions of its topic
 
 	subscriberClosing <-chan struct{}
+	nudgeChannel      string
 
 	out      chan *message.Message
 	credits  *credits
@@ -40,6 +43,7 @@ type subscription struct {
 	uncertain atomic.Bool // a reply may have been lost: what it brought is pending here without our knowing
 
 	lastReply int // bytes of the last read's reply; the reader's own
+	lastRead  int // entries of it, likewise
 
 	send func() // sendResumed, as one value for all
 
@@ -71,6 +75,7 @@ func newSubscription(ctx context.Context, s *Subscriber, stream string) *subscri
 		stream:            stream,
 		values:            context.WithoutCancel(ctx),
 		subscriberClosing: s.closing,
+		nudgeChannel:      s.nudgeChannel(),
 		out:               make(chan *message.Message),
 		credits:           newCredits(s.cfg.MaxInFlight),
 		claimNow:          make(chan struct{}, 1),
@@ -93,7 +98,7 @@ func (s *subscription) run(ctx context.Context) {
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	var keeper, loops sync.WaitGroup
 	keeper.Go(func() { s.keep(keeping) })
-	for _, loop := range []func(context.Context){s.read, s.claim, s.nudges} {
+	for _, loop := range []func(context.Context){s.read, s.claim} {
 		loops.Go(func() { loop(work) })
 	}
 	select {
@@ -139,8 +144,7 @@ func (s *subscription) noteRead(err error) {
 	}
 }
 
-func (s *subscription) totals() string       { return s.cfg.KeyPrefix + "totals" }
-func (s *subscription) nudgeChannel() string { return s.cfg.KeyPrefix + "nudge" }
+func (s *subscription) totals() string { return s.cfg.KeyPrefix + "totals" }
 
 func (s *subscription) cursorKey() string {
 	if s.cfg.CursorKey != nil {

@@ -31,7 +31,12 @@ func newACLServer(t *testing.T) *redistest.Server {
 	t.Helper()
 	shipped, err := os.ReadFile("../../deploy/redis/users.acl")
 	require.NoError(t, err)
-	text := string(shipped)
+	return newServerWithUsers(t, string(shipped))
+}
+
+// newServerWithUsers is a server with the three users of an ACL file.
+func newServerWithUsers(t *testing.T, text string, opts ...redistest.Option) *redistest.Server {
+	t.Helper()
 	for _, user := range aclUsers {
 		head := "user " + user + " off resetpass "
 		require.Contains(t, text, head, "as shipped nobody can log in")
@@ -39,7 +44,7 @@ func newACLServer(t *testing.T) *redistest.Server {
 	}
 	path := filepath.Join(t.TempDir(), "users.acl")
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	return redistest.Start(t, redistest.WithConfig("aclfile", path))
+	return redistest.Start(t, append(opts, redistest.WithConfig("aclfile", path))...)
 }
 
 // environ is the environment of a process that connects as one of the users.

@@ -55,6 +55,9 @@ func (c *archiveFollow) Run(ctx context.Context, sys *system) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, client.Close()) }()
+	if cfg, err = cfg.One(); err != nil {
+		return withCode(config.ExitNotCarriedOut, err)
+	}
 	done, err := archive.Follow(ctx, client, archive.FollowConfig{
 		Dir:        c.Dir,
 		Streams:    archive.Streams{cfg.Streams.Plan, cfg.Streams.Decision, cfg.Streams.Observed},

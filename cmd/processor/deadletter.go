@@ -98,7 +98,7 @@ func (c *deadletterList) Run(ctx context.Context, sys *system) error {
 		if len(rows) > 0 {
 			p.table(table.Row{"id", "parked (UTC)", "reason", "group", "entry", "error"}, rows)
 		}
-		p.line("%d shown, %d in %s", len(list), total, shown(o.DeadStream))
+		p.line("%d shown, %d in %s", len(list), total, shown(o.DeadStreams()))
 		return p.err
 	})
 }

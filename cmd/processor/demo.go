@@ -51,6 +51,9 @@ func (c *demoCommand) Run(ctx context.Context, sys *system) error {
 	if err != nil {
 		return err
 	}
+	if cfg, err = cfg.One(); err != nil {
+		return withCode(config.ExitNotCarriedOut, err)
+	}
 	err = demo.Run(ctx, demo.Options{
 		Config: cfg, UseRedis: c.Redis != "", YesLive: c.YesLive,
 		Duration: c.Duration, Rate: c.Rate, Seed: c.Seed, Delay: c.Delay,

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
@@ -102,15 +103,15 @@ func (g groupChoice) names(o *operate.Operator) (stream, group string, err error
 		group = o.Groups[1].Name
 	}
 	if stream = g.Stream; stream == "" {
-		if len(o.Plans) != 1 {
-			return "", "", usage("there are %d plan streams: say which with --stream", len(o.Plans))
+		if len(o.Parts) != 1 {
+			return "", "", usage("there are %d plan streams: say which with --stream: %s", len(o.Parts), strings.Join(o.Plans(), ", "))
 		}
-		stream = o.Plans[0]
+		stream = o.Parts[0].Plan
 	}
 	if !slices.ContainsFunc(o.Groups, func(known operate.Group) bool { return known.Name == group }) {
 		return "", "", usage("%s is no group of the observer", shown(group))
 	}
-	if stream != o.RedriveStream && !slices.Contains(o.Plans, stream) {
+	if !o.Reads(stream) {
 		return "", "", usage("%s is no stream that the observer reads", shown(stream))
 	}
 	return stream, group, nil

@@ -51,7 +51,11 @@ func (f *historyFlags) history(ctx context.Context, sys *system, target string, 
 	}
 	p := &past{cfg: cfg}
 	if f.Archive == "" || target != "" {
-		live, err := app.OpenHistory(ctx, cfg)
+		one, err := cfg.One()
+		if err != nil {
+			return withCode(config.ExitNotCarriedOut, err)
+		}
+		live, err := app.OpenHistory(ctx, one)
 		if err != nil {
 			return operateError(err)
 		}
@@ -100,9 +104,10 @@ func replayError(err error, nothing bool) error {
 // liveNames are the streams that nothing from history is written to: those of the wire contract, and those that the
 // configuration has in their place.
 func liveNames(cfg config.Config) []string {
-	names := slices.Concat(cfg.PlanStreams(), []string{
-		cfg.Streams.Plan, cfg.Streams.Decision, cfg.Streams.Observed, cfg.Streams.Dead, cfg.Streams.Redrive,
-	})
+	names := []string{cfg.Streams.Plan, cfg.Streams.Decision, cfg.Streams.Observed, cfg.Streams.Dead, cfg.Streams.Redrive}
+	for _, part := range cfg.Names() {
+		names = append(names, part.Plan, part.Observed, part.Dead, part.Redrive)
+	}
 	for _, s := range config.Settings() {
 		if strings.HasSuffix(s.Name, "_STREAM") {
 			names = append(names, s.Default)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"heatobserver/app"
 	"heatobserver/config"
 	"heatobserver/pipeline"
@@ -61,17 +63,19 @@ func (c *standinPlanner) Run(ctx context.Context, sys *system) (err error) {
 	}
 	defer func() { err = closing(err, client.Close()) }()
 	if !c.YesLive {
-		foreign, why, err := pipeline.Foreign(ctx, client, cfg.Streams.Plan, []string{cfg.Groups.Early, cfg.Groups.Late, pipeline.GateGroup})
-		switch {
-		case err != nil:
-			return withCode(config.ExitNotCarriedOut, err)
-		case foreign:
-			return withCode(config.ExitNotCarriedOut,
-				fmt.Errorf("%s: services that act on plans may read it. Use another Redis, or --yes-live if you are sure", why))
+		for _, stream := range cfg.PlanStreams() {
+			foreign, why, err := pipeline.Foreign(ctx, client, stream, []string{cfg.Groups.Early, cfg.Groups.Late, pipeline.GateGroup})
+			switch {
+			case err != nil:
+				return withCode(config.ExitNotCarriedOut, err)
+			case foreign:
+				return withCode(config.ExitNotCarriedOut,
+					fmt.Errorf("%s: services that act on plans may read it. Use another Redis, or --yes-live if you are sure", why))
+			}
 		}
 	}
 	planner, err := pipeline.NewPlanner(client, pipeline.PlannerConfig{
-		Stream: cfg.Streams.Plan, Rate: c.Rate, Seed: c.Seed, First: c.First,
+		Streams: cfg.PlanStreams(), Rate: c.Rate, Seed: c.Seed, First: c.First,
 	}, log)
 	if err != nil {
 		return withCode(config.ExitNotCarriedOut, err)
@@ -86,13 +90,17 @@ func (c *standinGate) Run(ctx context.Context, sys *system) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, client.Close()) }()
-	gate, err := pipeline.NewGate(client, pipeline.GateConfig{
-		Plans: cfg.Streams.Plan, Decisions: cfg.Streams.Decision, Delay: c.Delay, Seed: c.Seed,
-	}, log)
-	if err != nil {
-		return withCode(config.ExitNotCarriedOut, err)
+	gates, ctx := errgroup.WithContext(ctx)
+	for _, stream := range cfg.PlanStreams() { // a gate for each; all write the one stream of decisions
+		gate, err := pipeline.NewGate(client, pipeline.GateConfig{
+			Plans: stream, Decisions: cfg.Streams.Decision, Delay: c.Delay, Seed: c.Seed,
+		}, log)
+		if err != nil {
+			return withCode(config.ExitNotCarriedOut, err)
+		}
+		gates.Go(func() error { return gate.Run(ctx) })
 	}
-	return gate.Run(ctx)
+	return gates.Wait()
 }
 
 // Run writes hashes until it is told to stop.

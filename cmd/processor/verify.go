@@ -58,6 +58,9 @@ func (c *verifyCommand) Run(ctx context.Context, sys *system) error {
 	if err != nil {
 		return err
 	}
+	if cfg, err = cfg.One(); err != nil {
+		return withCode(config.ExitNotCarriedOut, err)
+	}
 	setup := verify.Setup{
 		GateGroup: c.GateGroup, BridgeGroup: c.BridgeGroup,
 		OurAddr: reachable(cfg.HTTP.Addr), ApplyAddr: c.ApplyAddr, GateAddrs: c.GateAddr, BridgeAddrs: c.BridgeAddr,

@@ -1,7 +1,8 @@
 -- Sends one dead letter back: adds its entry to the redrive stream and deletes the dead letter, so that it is sent
 -- once.
 --
--- KEYS  1 dead-letter stream, 2 redrive stream, 3 totals
+-- KEYS  1 redrive stream, 2 dead-letter stream, 3 totals; without the last two only the redrive stream is written to:
+--       on a Cluster they may lie elsewhere, and the caller deletes the dead letter then
 -- ARGV  1 ID of the dead letter, 2 group that gave it up, 3... names and values of the entry (at most 6,000)
 -- Result: ID of the entry in the redrive stream, or nil when there is no such dead letter (any more)
 --
@@ -10,13 +11,15 @@
 --
 -- Counting fails silently. Last the redrive stream is cleaned: what every group has read and acknowledged is trimmed away, and nothing else. So
 -- it is as long as what is on its way, without a MAXLEN that could take something unread.
-local dead, redrive, group = KEYS[1], KEYS[2], ARGV[2]
-if #redis.call('XRANGE', dead, ARGV[1], ARGV[1]) == 0 then return false end
+local redrive, dead, group = KEYS[1], KEYS[2], ARGV[2]
+if dead and #redis.call('XRANGE', dead, ARGV[1], ARGV[1]) == 0 then return false end
 local made = redis.pcall('XGROUP', 'CREATE', redrive, group, '0', 'MKSTREAM')
 if made.err and not string.find(made.err, 'BUSYGROUP', 1, true) then return made end
 local id = redis.call('XADD', redrive, '*', unpack(ARGV, 3))
-redis.call('XDEL', dead, ARGV[1])
-redis.pcall('HINCRBY', KEYS[3], 'redriven:' .. group, 1)
+if dead then
+  redis.call('XDEL', dead, ARGV[1])
+  redis.pcall('HINCRBY', KEYS[3], 'redriven:' .. group, 1)
+end
 
 local function parts(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
