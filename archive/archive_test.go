@@ -153,6 +153,31 @@ func TestATrimmedStreamLeavesAGap(t *testing.T) {
 	require.True(t, infos[0].Trimmed)
 	require.Equal(t, []GapInfo{{After: "1066-1", Before: "1083-1"}}, infos[0].Gaps)
 	require.EqualValues(t, 90+100+50, *infos[0].Entries)
+
+	// A reader says it, keeps what was before, and reads on when it is asked to.
+	in, err := a.Open(t.Context(), replay.Plans, replay.Everything)
+	require.NoError(t, err)
+	var n int
+	var gap *replay.GapError
+	for gap == nil {
+		var entries []replay.Entry
+		entries, err = in.Next()
+		n += len(entries)
+		require.True(t, err == nil || errors.As(err, &gap), "%v", err)
+	}
+	require.Equal(t, 190, n)
+	require.ErrorContains(t, err, "plans between 1066-1 and 1083-1 may be missing")
+	var at *FileError
+	require.ErrorAs(t, err, &at)
+	require.EqualValues(t, 1+190+1, at.Line, "the leading gap has a line as well")
+	rest, err := in.Next()
+	require.NoError(t, err)
+	require.Len(t, rest, 50)
+	require.NoError(t, in.Close())
+	for _, side := range []replay.Range{{To: gap.After}, {From: gap.Before, To: entry.MaxID}} {
+		_, err = read(t, dir, replay.Plans, side)
+		require.NoError(t, err)
+	}
 }
 
 func TestDamage(t *testing.T) {

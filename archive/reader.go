@@ -10,6 +10,8 @@ import (
 	"os"
 	"sync"
 
+	"github.com/klauspost/compress/zstd"
+
 	"heatobserver/entry"
 	"heatobserver/replay"
 )
@@ -31,32 +33,29 @@ func (e *FileError) Unwrap() error { return e.Err }
 // ErrOrder is wrapped by the error about an entry whose ID is not larger than the one before.
 var ErrOrder = errors.New("entry IDs out of order")
 
-// reader reads the entries of one kind. A goroutine of its own reads and unpacks one frame ahead.
+var errGap = errors.New("the stream was trimmed before the archive had read them")
+
+// reader reads the entries of one kind. A goroutine of its own reads, unpacks and takes apart one frame ahead, so that what
+// is made of the entries has a core to itself.
 type reader struct {
-	r      replay.Range
 	cancel context.CancelFunc
 	ended  func() error // that of the context
 	wait   sync.WaitGroup
-	frames chan frame
-	free   chan []byte
-	gap    func(Gap)
+	pages  chan *batch
+	free   chan *batch
+	held   *batch // that was handed out last
+}
 
-	held    []byte // text of the frame that was handed out last
-	scanner scanner
-	fields  []byte
+// batch are the entries of one frame, or of a part of one, and the error behind them.
+type batch struct {
+	text    []byte
+	fields  []byte // what the entries are cut out of
 	entries []replay.Entry
-	file    string
-	line    int64
-	last    entry.ID
+	err     error
 }
 
-// frame is the text of one frame, or the error behind the last.
-type frame struct {
-	file string
-	text []byte
-	err  error // about the file, behind the text of all frames before
-}
-
+// newReader begins to read. Gaps go to gap, from another goroutine and before the entries behind them come out of Next; where
+// it is nil they are *replay.GapErrors of Next.
 func newReader(ctx context.Context, dir string, kind replay.Kind, r replay.Range, gap func(Gap)) (*reader, error) {
 	live := written(dir) // before the list: a file that is torn later was written meanwhile
 	all, err := segments(dir, kind)
@@ -64,21 +63,15 @@ func newReader(ctx context.Context, dir string, kind replay.Kind, r replay.Range
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	out := &reader{r: r, cancel: cancel, ended: ctx.Err, frames: make(chan frame), free: make(chan []byte, 2), gap: gap}
-	out.free <- nil
-	out.free <- nil
+	out := &reader{cancel: cancel, ended: ctx.Err, pages: make(chan *batch), free: make(chan *batch, 2)}
+	out.free <- &batch{}
+	out.free <- &batch{}
+	u := unpacker{r: r, kind: kind, gap: gap, pages: out.pages, free: out.free}
 	chosen := within(all, r)
 	out.wait.Go(func() {
-		defer close(out.frames)
+		defer close(out.pages)
 		for _, s := range chosen {
-			open := live && s == all[len(all)-1]
-			if err := out.unpack(ctx, s.path, open); err != nil {
-				if ctx.Err() == nil {
-					select {
-					case out.frames <- frame{file: s.path, err: err}:
-					case <-ctx.Done():
-					}
-				}
+			if more := u.unpack(ctx, s.path, live && s == all[len(all)-1]); !more {
 				return
 			}
 		}
@@ -86,116 +79,22 @@ func newReader(ctx context.Context, dir string, kind replay.Kind, r replay.Range
 	return out, nil
 }
 
-// unpack sends the text of all frames of a file.
-func (r *reader) unpack(ctx context.Context, path string, open bool) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	decoder, err := newDecoder()
-	if err != nil {
-		return err
-	}
-	defer decoder.Close()
-	in := bufio.NewReaderSize(f, 1<<18)
-	var packed []byte
-	for {
-		packed, err = readFrame(in, packed[:0])
-		if errors.Is(err, io.EOF) || (open && errors.Is(err, errTorn)) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		var text []byte
-		select {
-		case text = <-r.free:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if text, err = decoder.DecodeAll(packed, text[:0]); err != nil {
-			return fmt.Errorf("unpack a frame: %w", err)
-		}
-		select {
-		case r.frames <- frame{file: path, text: text}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // Next returns the entries of the next frame that lie within the range.
 func (r *reader) Next() ([]replay.Entry, error) {
-	for {
-		if r.held != nil {
-			r.free <- r.held[:0]
-			r.held = nil
-		}
-		f, more := <-r.frames
-		if !more {
-			if err := r.ended(); err != nil { // cut short, which is not the end
-				return nil, fmt.Errorf("read the archive: %w", err)
-			}
-			return nil, io.EOF
-		}
-		if f.file != r.file {
-			r.file, r.line = f.file, 0
-		}
-		if f.err != nil {
-			return nil, &FileError{File: f.file, Line: r.line + 1, Err: f.err}
-		}
-		r.held = f.text
-		end, err := r.scan(f.text)
-		switch {
-		case err != nil:
-			return r.entries, err
-		case len(r.entries) > 0:
-			return r.entries, nil
-		case end:
-			return nil, io.EOF
-		}
+	if r.held != nil {
+		r.free <- r.held
+		r.held = nil
 	}
-}
-
-// scan takes a frame apart; end says that the range is behind.
-func (r *reader) scan(text []byte) (end bool, err error) {
-	r.entries, r.fields = r.entries[:0], r.fields[:0]
-	for len(text) > 0 {
-		n := bytes.IndexByte(text, '\n')
-		r.line++
-		if n < 0 {
-			return false, r.wrong(fmt.Errorf("%w: no line break at the end", errLine))
+	p, more := <-r.pages
+	if !more {
+		if err := r.ended(); err != nil { // cut short, which is not the end
+			return nil, fmt.Errorf("read the archive: %w", err)
 		}
-		l, fields, err := r.scanner.scan(r.fields, text[:n])
-		text = text[n+1:]
-		if err != nil {
-			return false, r.wrong(err)
-		}
-		if l.gap != nil {
-			if r.gap != nil {
-				r.gap(*l.gap)
-			}
-			continue
-		}
-		if l.id.Compare(r.last) <= 0 {
-			return false, r.wrong(fmt.Errorf("%w: %s after %s", ErrOrder, l.id, r.last))
-		}
-		r.last = l.id
-		if l.id.Compare(r.r.To) > 0 {
-			return true, nil
-		}
-		if l.id.Compare(r.r.From) < 0 {
-			continue // the fields are written over
-		}
-		// When r.fields had to grow, earlier entries keep the old array: it stays as it is.
-		r.fields = fields
-		r.entries = append(r.entries, replay.Entry{ID: l.id, Fields: l.fields})
+		return nil, io.EOF
 	}
-	return false, nil
+	r.held = p
+	return p.entries, p.err
 }
-
-func (r *reader) wrong(err error) error { return &FileError{File: r.file, Line: r.line, Err: err} }
 
 // Close ends the goroutine.
 func (r *reader) Close() error {
@@ -203,3 +102,156 @@ func (r *reader) Close() error {
 	r.wait.Wait()
 	return nil
 }
+
+// unpacker makes pages of files.
+type unpacker struct {
+	r     replay.Range
+	kind  replay.Kind
+	gap   func(Gap)
+	pages chan<- *batch
+	free  chan *batch
+
+	scanner scanner
+	file    string
+	line    int64
+	last    entry.ID
+}
+
+// unpack sends the pages of a file, and reports whether the next file is to be read.
+func (u *unpacker) unpack(ctx context.Context, path string, open bool) (more bool) {
+	u.file, u.line = path, 0
+	ended, err := u.frames(ctx, path, open)
+	if err != nil && ctx.Err() == nil {
+		select {
+		case <-u.free:
+			_ = u.send(ctx, &batch{err: &FileError{File: u.file, Line: u.line + 1, Err: err}}) // fails with the context alone
+		case <-ctx.Done():
+		}
+	}
+	return err == nil && !ended
+}
+
+func (u *unpacker) send(ctx context.Context, p *batch) error {
+	select {
+	case u.pages <- p:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// frames sends the pages of a file; ended says that nothing is to be read behind them, err why a frame cannot be read.
+func (u *unpacker) frames(ctx context.Context, path string, open bool) (ended bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	decoder, err := newDecoder()
+	if err != nil {
+		return false, err
+	}
+	defer decoder.Close()
+	in := bufio.NewReaderSize(f, 1<<18)
+	var packed []byte
+	for {
+		packed, err = readFrame(in, packed[:0])
+		if errors.Is(err, io.EOF) || (open && errors.Is(err, errTorn)) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if ended, err = u.frame(ctx, decoder, packed); ended || err != nil {
+			return ended, err
+		}
+	}
+}
+
+// frame sends the pages of one frame: one, unless there are gaps in it.
+func (u *unpacker) frame(ctx context.Context, decoder *zstd.Decoder, packed []byte) (ended bool, err error) {
+	var rest []byte // of a frame that was sent in part; it is copied, since the page goes away
+	for first := true; first || len(rest) > 0; first = false {
+		var p *batch
+		select {
+		case p = <-u.free:
+		case <-ctx.Done():
+			return true, ctx.Err()
+		}
+		if first {
+			if p.text, err = decoder.DecodeAll(packed, p.text[:0]); err != nil {
+				return true, fmt.Errorf("unpack a frame: %w", err)
+			}
+		} else {
+			p.text = append(p.text[:0], rest...)
+		}
+		left, ended := u.scan(p)
+		rest = append(rest[:0], left...)
+		if len(p.entries) > 0 || p.err != nil {
+			if err := u.send(ctx, p); err != nil {
+				return true, err
+			}
+		} else {
+			u.free <- p // there is room for both
+		}
+		if ended {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// scan takes the text of a page apart, up to a gap; ended says that nothing is to be read behind it.
+func (u *unpacker) scan(p *batch) (rest []byte, ended bool) {
+	p.entries, p.fields, p.err = p.entries[:0], p.fields[:0], nil
+	text := p.text
+	for len(text) > 0 {
+		n := bytes.IndexByte(text, '\n')
+		u.line++
+		if n < 0 {
+			p.err = u.wrong(fmt.Errorf("%w: no line break at the end", errLine))
+			return nil, true
+		}
+		l, fields, err := u.scanner.scan(p.fields, text[:n])
+		text = text[n+1:]
+		if err != nil {
+			p.err = u.wrong(err)
+			return nil, true
+		}
+		if l.gap != nil {
+			if p.err = u.took(*l.gap); p.err != nil {
+				return text, false
+			}
+			continue
+		}
+		if l.id.Compare(u.last) <= 0 {
+			p.err = u.wrong(fmt.Errorf("%w: %s after %s", ErrOrder, l.id, u.last))
+			return nil, true
+		}
+		u.last = l.id
+		if l.id.Compare(u.r.To) > 0 {
+			return nil, true
+		}
+		if l.id.Compare(u.r.From) < 0 {
+			continue // the fields are written over
+		}
+		// When p.fields had to grow, earlier entries keep the old array: it stays as it is.
+		p.fields = fields
+		p.entries = append(p.entries, replay.Entry{ID: l.id, Fields: l.fields})
+	}
+	return nil, false
+}
+
+// took is the error of a gap: none at the beginning, where nothing was read that it could follow.
+func (u *unpacker) took(g Gap) error {
+	switch {
+	case u.gap != nil:
+		u.gap(g)
+		return nil
+	case g.After == entry.ID{}, g.Before.Compare(u.r.From) <= 0, g.After.Compare(u.r.To) >= 0:
+		return nil
+	}
+	return &replay.GapError{Kind: u.kind, After: g.After, Before: g.Before, Err: u.wrong(errGap)}
+}
+
+func (u *unpacker) wrong(err error) error { return &FileError{File: u.file, Line: u.line, Err: err} }

@@ -63,6 +63,82 @@ func DecodeDecision(id entry.ID, fields entry.Fields) (Decision, error) {
 	return d, nil
 }
 
+// PeekDecision reads of a decision what a lookup finds once the bridge has written it, and copies nothing else: the same
+// plan, heat and errors as DecodeDecision and Heat give for well-formed fields, at a fraction of the cost. planID is a part
+// of fields; malformed is the error of Heat.
+func PeekDecision(id entry.ID, fields entry.Fields) (planID []byte, heat Heat, malformed, err error) {
+	if len(fields) > MaxPlanBytes {
+		return nil, Heat{}, nil, fmt.Errorf("decode decision %s: %d bytes, at most %d are read", id, len(fields), MaxPlanBytes)
+	}
+	var values [len(HeatFields)][]byte
+	seen := 0
+	for name, value := range fields.All() {
+		seen++
+		if string(name) == "plan_id" {
+			planID = value
+		} else if i := heatField(name); i >= 0 {
+			values[i] = value
+		}
+	}
+	if seen == 0 || seen != fields.Len() {
+		if err := fields.Check(); err != nil {
+			return nil, Heat{}, nil, fmt.Errorf("decode decision %s: %w", id, err)
+		}
+	}
+	if len(planID) == 0 {
+		return nil, Heat{}, nil, fmt.Errorf("decode decision %s: no plan_id", id)
+	}
+	if fault := textFault(string(planID), maxPlanText); fault != "" {
+		return nil, Heat{}, nil, fmt.Errorf("decode decision %s: plan_id %s: %s", id, fault, quote(string(planID)))
+	}
+	heat = heatOf(values)
+	if err := heat.Check(); err != nil {
+		return planID, Heat{}, err, nil
+	}
+	return planID, heat, nil, nil
+}
+
+// heatField is the place of a name in HeatFields, -1 for any other.
+func heatField(name []byte) int {
+	switch string(name) {
+	case "ts_epoch":
+		return 0
+	case "heat_level":
+		return 1
+	case "heat_score":
+		return 2
+	case "heat_action":
+		return 3
+	case "in_action":
+		return 4
+	case "out_action":
+		return 5
+	case "recommended_partial":
+		return 6
+	case "mode":
+		return 7
+	}
+	return -1
+}
+
+// heatOf is a Heat whose values are parts of one string.
+func heatOf(values [len(HeatFields)][]byte) Heat {
+	var room [256]byte
+	all := room[:0]
+	for _, v := range values {
+		all = append(all, v...)
+	}
+	text := string(all)
+	next := func(i int) (value string) {
+		value, text = text[:len(values[i])], text[len(values[i]):]
+		return value
+	}
+	return Heat{
+		TsEpoch: next(0), Level: next(1), Score: next(2), Action: next(3),
+		InAction: next(4), OutAction: next(5), RecommendedPartial: next(6), Mode: next(7),
+	}
+}
+
 // Fields are the 14 fields as the gate writes them.
 func (d *Decision) Fields() entry.Fields {
 	f := entry.AppendHeader(make([]byte, 0, 512), len(DecisionFields))

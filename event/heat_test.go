@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -143,6 +144,15 @@ func FuzzDecodeDecision(f *testing.F) {
 	f.Add([]byte(hot.Fields()))
 	f.Fuzz(func(t *testing.T, fields []byte) {
 		d, err := event.DecodeDecision(planID, fields)
+		if entry.Fields(fields).Check() == nil {
+			id, heat, malformed, peeked := event.PeekDecision(planID, fields)
+			if (err == nil) != (peeked == nil) || err != nil && err.Error() != peeked.Error() {
+				t.Fatalf("decoded: %v, peeked: %v", err, peeked)
+			}
+			if want, bad := d.Heat(); err == nil && (string(id) != d.PlanID || heat != want || fmt.Sprint(bad) != fmt.Sprint(malformed)) {
+				t.Fatalf("decoded %+v (%v), peeked %s %+v (%v)", d, bad, id, heat, malformed)
+			}
+		}
 		if err != nil {
 			return
 		}

@@ -129,7 +129,7 @@ func RunAudit(ctx context.Context, source Source, r Range, o Options, s AuditSet
 		}
 	}()
 	for i, kind := range Kinds {
-		if streams[i], err = open(ctx, source, kind, margins[i]); err != nil {
+		if streams[i], err = open(ctx, source, kind, margins[i], r.From); err != nil {
 			return nil, err
 		}
 	}
@@ -175,8 +175,10 @@ func (a *auditor) walk(ctx context.Context, streams [len(Kinds)]*cursor, o Optio
 		case Plans:
 			a.publish(e)
 		case Decisions:
-			if d, err := event.DecodeDecision(e.ID, e.Fields); err == nil {
-				a.hashes.decide(&d)
+			if planID, heat, malformed, err := event.PeekDecision(e.ID, e.Fields); err == nil {
+				k := a.hashes.hold(planID)
+				a.hashes.decide(k, e.ID, heat, malformed)
+				a.hashes.release(k)
 			}
 		case Observations:
 			a.observe(e)
@@ -308,7 +310,8 @@ func (a *auditor) judge(id entry.ID, o *event.Observation) {
 func (a *auditor) expect(o *event.Observation, published, moment int64) (expected, why string, miss int64) {
 	const never = math.MaxInt64
 	deadline := published + a.MaxWait.Milliseconds()
-	w := a.hashes.writeAt(o.PlanID, moment)
+	k := a.hashes.byPlan[o.PlanID]
+	w := k.writeAt(moment)
 	switch {
 	case o.Reason == event.RedisError, w == nil && published < a.firstDecided:
 		return "", "", 0
@@ -338,7 +341,7 @@ func (a *auditor) expect(o *event.Observation, published, moment int64) (expecte
 		}
 		return expected, "", 0
 	}
-	if next := a.hashes.writeAfter(o.PlanID, moment); next != nil {
+	if next := k.writeAfter(moment); next != nil {
 		return expected, fmt.Sprintf("recorded %s %d ms after the plan, though decision %s came only %d ms after that look", o.Reason, o.WaitMs, next.by, next.at-moment), next.at - moment
 	}
 	return expected, fmt.Sprintf("recorded %s %d ms after the plan, though no decision about it had come", o.Reason, o.WaitMs), never

@@ -30,7 +30,7 @@ type EstimateStep struct {
 
 // EstimateCurve reads the observations of r.
 func EstimateCurve(ctx context.Context, source Source, r Range) (*Estimate, error) {
-	c, err := open(ctx, source, Observations, r)
+	c, err := open(ctx, source, Observations, r, r.From)
 	if err != nil {
 		return nil, err
 	}

@@ -26,49 +26,101 @@ type write struct {
 	err   error // of event.DecodeHeat
 }
 
-// hash is the state of one by_plan key.
-type hash struct {
+// key is all that is known under one plan ID: the state of its by_plan hash, and what each simulation holds of it. One look
+// into one map finds it all, which is most of what a replay does.
+type key struct {
+	planID string
 	since  int64 // ID time of the decision that won last
 	writes []write
+	first  [1]write // room for the usual number of writes
+	own    held     // of the first simulation
+	others []held   // of those behind it
+	refs   int32    // expiries, waiting plans and callers that lead here
+}
+
+// held is what one simulation keeps under a plan ID.
+type held struct {
+	waiting *waiter                  // the plans that wait, in the order of reading
+	until   [len(event.Points)]int64 // when the dedupe key of each observation point expires
+}
+
+// of is what the simulation with this number keeps.
+func (k *key) of(sim int) *held {
+	if sim == 0 {
+		return &k.own
+	}
+	for len(k.others) < sim {
+		k.others = append(k.others, held{})
+	}
+	return &k.others[sim-1]
 }
 
 // hashes are the by_plan keys as the bridge would have them, rebuilt from decisions.
 type hashes struct {
-	byPlan map[string]*hash
+	byPlan map[string]*key
 	expire queue[expiry]
 	delay  int64
-	keep   int64 // how long an expired hash can still be asked for
+	keep   int64  // how long an expired hash can still be asked for
+	free   []*key // to be used again
 }
 
 type expiry struct {
-	planID string
-	at     int64
+	key *key
+	at  int64
 }
 
 func newHashes(bridgeDelay, keep time.Duration) *hashes {
-	return &hashes{byPlan: make(map[string]*hash), delay: bridgeDelay.Milliseconds(), keep: keep.Milliseconds()}
+	return &hashes{byPlan: make(map[string]*key), delay: bridgeDelay.Milliseconds(), keep: keep.Milliseconds()}
 }
 
-// decide takes a decision and reports whether the bridge writes it. Decisions come in the order of their IDs.
-func (h *hashes) decide(d *event.Decision) bool {
-	at := int64(d.ID.Ms) + h.delay
+// hold finds or makes the key of a plan ID, which must be released.
+func (h *hashes) hold(planID []byte) *key {
+	k := h.byPlan[string(planID)]
+	if k == nil {
+		if n := len(h.free); n > 0 {
+			k, h.free = h.free[n-1], h.free[:n-1]
+		} else {
+			k = &key{}
+		}
+		k.planID = string(planID)
+		h.byPlan[k.planID] = k
+	}
+	k.refs++
+	return k
+}
+
+// release ends one hold, or one other way that leads to a key, and forgets it with the last.
+func (h *hashes) release(k *key) {
+	if k.refs--; k.refs > 0 {
+		return
+	}
+	delete(h.byPlan, k.planID)
+	*k = key{others: k.others[:0]}
+	clear(k.others[:cap(k.others)])
+	if len(h.free) < 1024 {
+		h.free = append(h.free, k)
+	}
+}
+
+// decide takes a decision and reports whether the bridge writes it; k is that of its plan. Decisions come in the order of
+// their IDs.
+func (h *hashes) decide(k *key, id entry.ID, heat event.Heat, malformed error) bool {
+	at := int64(id.Ms) + h.delay
 	h.forget(at)
-	key := h.byPlan[d.PlanID]
-	switch {
-	case key == nil:
-		key = &hash{}
-		h.byPlan[d.PlanID] = key
-	case int64(d.ID.Ms)-key.since < repeatWindow.Milliseconds():
+	if len(k.writes) > 0 && int64(id.Ms)-k.since < repeatWindow.Milliseconds() {
 		return false // a repetition, which does not extend the window either
 	}
-	key.since = int64(d.ID.Ms)
-	w := write{by: d.ID, at: at, until: at + hashTTL.Milliseconds()}
-	w.heat, w.err = d.Heat()
-	if len(key.writes) == keptWrites {
-		key.writes = append(key.writes[:0], key.writes[1:]...)
+	k.since = int64(id.Ms)
+	w := write{by: id, at: at, until: at + hashTTL.Milliseconds(), heat: heat, err: malformed}
+	switch len(k.writes) {
+	case 0:
+		k.writes = k.first[:0]
+	case keptWrites:
+		k.writes = append(k.writes[:0], k.writes[1:]...)
 	}
-	key.writes = append(key.writes, w)
-	h.expire.push(expiry{d.PlanID, w.until})
+	k.writes = append(k.writes, w)
+	k.refs++
+	h.expire.push(expiry{k, w.until})
 	return true
 }
 
@@ -76,16 +128,18 @@ func (h *hashes) decide(d *event.Decision) bool {
 func (h *hashes) forget(now int64) {
 	for h.expire.len() > 0 && h.expire.first().at+h.keep <= now {
 		e := h.expire.pop()
-		if key := h.byPlan[e.planID]; key != nil && key.writes[len(key.writes)-1].until <= e.at {
-			delete(h.byPlan, e.planID)
+		if n := len(e.key.writes); n > 0 && e.key.writes[n-1].until <= e.at {
+			clear(e.key.writes)
+			e.key.writes = nil
 		}
+		h.release(e.key)
 	}
 }
 
 // look is what a look at t sees. A hash written in the same millisecond is seen.
-func (h *hashes) look(planID string, t int64) event.Look {
+func (k *key) look(t int64) event.Look {
 	look := event.Look{At: time.UnixMilli(t)}
-	w := h.writeAt(planID, t)
+	w := k.writeAt(t)
 	switch {
 	case w == nil:
 	case w.err != nil:
@@ -97,13 +151,12 @@ func (h *hashes) look(planID string, t int64) event.Look {
 }
 
 // writeAt is the write whose values stand in the hash at t, nil when there is no hash.
-func (h *hashes) writeAt(planID string, t int64) *write {
-	key := h.byPlan[planID]
-	if key == nil {
+func (k *key) writeAt(t int64) *write {
+	if k == nil {
 		return nil
 	}
-	for i := len(key.writes) - 1; i >= 0; i-- {
-		if w := &key.writes[i]; w.at <= t {
+	for i := len(k.writes) - 1; i >= 0; i-- {
+		if w := &k.writes[i]; w.at <= t {
 			if t < w.until {
 				return w
 			}
@@ -114,14 +167,13 @@ func (h *hashes) writeAt(planID string, t int64) *write {
 }
 
 // writeAfter is the first write after t that is known, nil without one.
-func (h *hashes) writeAfter(planID string, t int64) *write {
-	key := h.byPlan[planID]
-	if key == nil {
+func (k *key) writeAfter(t int64) *write {
+	if k == nil {
 		return nil
 	}
-	for i := range key.writes {
-		if key.writes[i].at > t {
-			return &key.writes[i]
+	for i := range k.writes {
+		if k.writes[i].at > t {
+			return &k.writes[i]
 		}
 	}
 	return nil

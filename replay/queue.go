@@ -36,18 +36,20 @@ func (q *queue[T]) pop() T {
 type cursor struct {
 	kind  Kind
 	r     Reader
+	from  entry.ID // what is missing before it does not matter
 	batch []Entry
 	last  entry.ID
 	err   error // why there is no more: io.EOF or what went wrong
 	n     int64
 }
 
-func open(ctx context.Context, source Source, kind Kind, r Range) (*cursor, error) {
+// open begins to read r. Gaps before from, in the margin, are read over: what they hide is said to be unknown already.
+func open(ctx context.Context, source Source, kind Kind, r Range, from entry.ID) (*cursor, error) {
 	reader, err := source.Open(ctx, kind, r)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", kind, err)
 	}
-	return &cursor{kind: kind, r: reader}, nil
+	return &cursor{kind: kind, r: reader, from: from}, nil
 }
 
 // peek is the next entry, nil when there is none. It holds until the following peek behind a next.
@@ -57,6 +59,10 @@ func (c *cursor) peek() *Entry {
 			return nil
 		}
 		c.batch, c.err = c.r.Next()
+		var gap *GapError
+		if c.err != nil && errors.As(c.err, &gap) && gap.Before != zeroID && gap.Before.Compare(c.from) <= 0 {
+			c.err = nil
+		}
 	}
 	e := &c.batch[0]
 	if c.n > 0 && e.ID.Compare(c.last) <= 0 {

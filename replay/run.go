@@ -50,7 +50,7 @@ func run(ctx context.Context, source Source, r Range, o Options, settings []Sett
 	var after time.Duration
 	for i, s := range settings {
 		after = max(after, s.MaxWait+s.ReadDelay)
-		p.sims = append(p.sims, newSimulation(s, p.hashes, begin, end.UnixMilli(), emit[i]))
+		p.sims = append(p.sims, newSimulation(i, s, p.hashes, begin, end.UnixMilli(), emit[i]))
 	}
 	err = p.run(ctx, source, r, r.Widen(hashTTL+repeatWindow+o.BridgeDelay, after))
 	results := make([]*Result, len(settings))
@@ -74,12 +74,12 @@ type pass struct {
 }
 
 func (p *pass) run(ctx context.Context, source Source, r, margin Range) error {
-	decisions, err := open(ctx, source, Decisions, margin)
+	decisions, err := open(ctx, source, Decisions, margin, r.From)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = decisions.r.Close() }()
-	plans, err := open(ctx, source, Plans, r)
+	plans, err := open(ctx, source, Plans, r, r.From)
 	if err != nil {
 		return err
 	}
@@ -130,21 +130,22 @@ func (p *pass) stop(known int64, err error) error {
 
 func (p *pass) decide(e *Entry) {
 	p.decisions++
-	d, err := event.DecodeDecision(e.ID, e.Fields)
+	planID, heat, malformed, err := event.PeekDecision(e.ID, e.Fields)
 	if err != nil {
 		p.badDecisions++ // as the bridge does
 		return
 	}
-	at := int64(d.ID.Ms) + p.hashes.delay
+	at := int64(e.ID.Ms) + p.hashes.delay
 	for _, s := range p.sims {
 		s.advance(at)
 	}
-	if !p.hashes.decide(&d) {
-		return
+	k := p.hashes.hold(planID)
+	if p.hashes.decide(k, e.ID, heat, malformed) {
+		for _, s := range p.sims {
+			s.written(k, at)
+		}
 	}
-	for _, s := range p.sims {
-		s.written(d.PlanID, at)
-	}
+	p.hashes.release(k)
 }
 
 func (p *pass) read(e *Entry, t int64) {
@@ -160,7 +161,10 @@ func (p *pass) read(e *Entry, t int64) {
 		p.malformed++ // a dead letter, never observed
 		return
 	}
+	k := p.hashes.hold([]byte(plan.PlanID))
+	plan.PlanID = k.planID
 	for _, s := range p.sims {
-		s.read(plan, t)
+		s.read(plan, k, t)
 	}
+	p.hashes.release(k)
 }

@@ -24,6 +24,7 @@ type memory struct {
 	end     int64
 	trimmed bool
 	broken  map[replay.Kind]error // in place of io.EOF
+	gap     *replay.GapError      // told where it stands
 }
 
 func (m *memory) Extent(_ context.Context, kind replay.Kind) (replay.Extent, error) {
@@ -43,6 +44,9 @@ func (m *memory) Open(_ context.Context, kind replay.Kind, r replay.Range) (repl
 	}
 	for _, e := range m.streams[kind] {
 		if r.Contains(e.ID) {
+			if m.gap != nil && m.gap.Kind == kind && e.ID == m.gap.Before {
+				reader.gap, reader.before = m.gap, len(reader.rest)
+			}
 			reader.rest = append(reader.rest, e)
 		}
 	}
@@ -50,8 +54,10 @@ func (m *memory) Open(_ context.Context, kind replay.Kind, r replay.Range) (repl
 }
 
 type memoryReader struct {
-	rest []replay.Entry
-	end  error
+	rest   []replay.Entry
+	end    error
+	gap    *replay.GapError
+	before int // entries before the gap that are left
 }
 
 func (r *memoryReader) Next() ([]replay.Entry, error) {
@@ -59,8 +65,17 @@ func (r *memoryReader) Next() ([]replay.Entry, error) {
 		return nil, r.end
 	}
 	n := min(3, len(r.rest))
+	if r.gap != nil {
+		n = min(n, r.before)
+		r.before -= n
+	}
 	batch := r.rest[:n]
 	r.rest = r.rest[n:]
+	if r.gap != nil && r.before == 0 {
+		gap := r.gap
+		r.gap = nil
+		return batch, gap
+	}
 	return batch, nil
 }
 
@@ -271,6 +286,24 @@ func TestErrorsKeepWhatWasGood(t *testing.T) {
 	m.streams[replay.Plans][1], m.streams[replay.Plans][2] = m.streams[replay.Plans][2], m.streams[replay.Plans][1]
 	_, err = replay.Run(context.Background(), m, replay.Everything, replay.Options{}, usual(), nil)
 	require.ErrorContains(t, err, "out of order")
+}
+
+// TestGapsBeforeTheRangeDoNotMatter: the margin of the decisions may reach over one, the range itself must not.
+func TestGapsBeforeTheRangeDoNotMatter(t *testing.T) {
+	m := steady(100, 10)
+	gap := &replay.GapError{Kind: replay.Decisions, After: entry.ID{Ms: 1010}, Before: entry.ID{Ms: 1020}, Err: errors.New("file:7")}
+	m.gap = gap
+	for from, fails := range map[uint64]bool{0: true, 1019: true, 1020: false} {
+		result, err := replay.Run(context.Background(), m, replay.Range{From: entry.ID{Ms: from}, To: entry.MaxID}, replay.Options{}, usual(), nil)
+		if fails {
+			require.ErrorIs(t, err, gap)
+			require.ErrorContains(t, err, "decisions between 1010-0 and 1020-0 may be missing")
+			require.True(t, result.Incomplete)
+			continue
+		}
+		require.NoError(t, err)
+		require.EqualValues(t, 80, result.Points[event.Late].Found)
+	}
 }
 
 func TestSameBytes(t *testing.T) {

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"heatobserver/entry"
@@ -59,10 +60,31 @@ type Extent struct {
 // Empty reports whether the stream holds nothing.
 func (e Extent) Empty() bool { return e.Last == entry.ID{} }
 
+// GapError means that entries between two others may be missing: the stream had been trimmed past the place up to which
+// it had been read.
+type GapError struct {
+	Kind   Kind
+	After  entry.ID // the last entry before the gap
+	Before entry.ID // the first behind it; zero where there is none yet
+	Err    error    // where this is known from
+}
+
+// Error names both ends, and what can be replayed.
+func (e *GapError) Error() string {
+	if e.Before == zeroID {
+		return fmt.Sprintf("%s behind %s may be missing: %v", e.Kind, e.After, e.Err)
+	}
+	return fmt.Sprintf("%s between %s and %s may be missing (each side can be replayed by itself, up to the one and from the other): %v", e.Kind, e.After, e.Before, e.Err)
+}
+
+// Unwrap is the cause.
+func (e *GapError) Unwrap() error { return e.Err }
+
 // Reader reads the entries of one stream, each ID larger than the one before, in constant memory.
 type Reader interface {
 	// Next returns some of the following entries, at least one without an error, and io.EOF behind the last. Entries
-	// that are returned beside an error are good: they were read before it. After an error Next is not called again.
+	// that are returned beside an error are good: they were read before it. After an error Next is not called again,
+	// but for a *GapError: what is behind a gap may be read on.
 	//
 	// The slice and the bytes of its Fields are the Reader's and hold until the following call.
 	//
