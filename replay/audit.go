@@ -57,7 +57,7 @@ type Audit struct {
 	Unprovable int64 // redis_error, or decisions of that time are trimmed
 	Unjudged   int64 // published before the recording that still exists begins
 	Foreign    int64 // observations without source_id
-	Unmatched  int64 // observations of plans outside the range or trimmed
+	Unmatched  int64 // observations of plans of the range that are trimmed
 	BadRecords int64
 	Malformed  int64
 	Matrix     map[[3]string]int64 // point, recorded, expected
@@ -95,6 +95,7 @@ type auditor struct {
 	end                     int64
 	firstSeen, firstDecided int64
 	payload                 func(entry.ID, entry.Fields) []byte
+	plans                   Range
 }
 
 // RunAudit compares the observations recorded for the plans of r with what the decisions say, each judged at the moment
@@ -107,7 +108,7 @@ func RunAudit(ctx context.Context, source Source, r Range, o Options, s AuditSet
 	a := &auditor{
 		AuditSettings: s, audit: &Audit{Matrix: make(map[[3]string]int64)},
 		hashes: newHashes(o.BridgeDelay, s.Grace+s.MaxWait), byID: make(map[entry.ID]*publication),
-		last: make(map[uuid]recorded), end: end.UnixMilli(), payload: o.Payload,
+		last: make(map[uuid]recorded), end: end.UnixMilli(), payload: o.Payload, plans: r,
 	}
 	for kind, first := range map[Kind]*int64{Observations: &a.firstSeen, Decisions: &a.firstDecided} {
 		extent, err := source.Extent(ctx, kind)
@@ -119,7 +120,7 @@ func RunAudit(ctx context.Context, source Source, r Range, o Options, s AuditSet
 		}
 	}
 	after := s.MaxWait + s.Grace
-	margins := [...]Range{Plans: r, Decisions: r.Widen(hashTTL+repeatWindow+o.BridgeDelay, after), Observations: r.Widen(0, after)}
+	margins := [...]Range{Plans: r, Decisions: r.Widen(hashTTL+repeatWindow+o.BridgeDelay, after), Observations: r.Widen(s.DedupeTTL, after)}
 	var streams [len(Kinds)]*cursor
 	defer func() {
 		for _, s := range streams {
@@ -255,29 +256,34 @@ func (a *auditor) observe(e *Entry) {
 		a.audit.BadRecords++
 		return
 	}
-	if o.SourceID == zeroID {
-		a.audit.Foreign++
-		return
-	}
-	p := a.byID[o.SourceID]
-	if p == nil {
-		a.audit.Unmatched++
-		return
-	}
-	a.audit.Recorded++
-	p.seen[o.Point] = true
 	key := uuid{o.Point, o.PlanID}
-	if last, ok := a.last[key]; ok && e.ID.Ms-last.id.Ms < uint64(a.DedupeTTL.Milliseconds()) {
-		a.audit.Doubled++
-		a.find(Finding{Kind: Doubled, Point: o.Point.String(), PlanID: o.PlanID, Plan: o.SourceID.String(),
-			Recorded: []string{last.id.String(), e.ID.String()},
-			Why:      fmt.Sprintf("recorded twice, %d ms apart, within the dedupe TTL of %v", e.ID.Ms-last.id.Ms, a.DedupeTTL)})
-	}
+	last, twice := a.last[key]
+	twice = twice && e.ID.Ms-last.id.Ms < uint64(a.DedupeTTL.Milliseconds())
+	// Whoever was first holds back the others: another observer, and we for an earlier publication.
 	a.last[key] = recorded{id: e.ID}
 	a.expire.push(struct {
 		key uuid
 		id  entry.ID
 	}{key, e.ID})
+	p := a.byID[o.SourceID]
+	switch {
+	case o.SourceID == zeroID:
+		a.audit.Foreign++
+		return
+	case p == nil:
+		if a.plans.Contains(o.SourceID) {
+			a.audit.Unmatched++
+		}
+		return
+	}
+	a.audit.Recorded++
+	p.seen[o.Point] = true
+	if twice {
+		a.audit.Doubled++
+		a.find(Finding{Kind: Doubled, Point: o.Point.String(), PlanID: o.PlanID, Plan: o.SourceID.String(),
+			Recorded: []string{last.id.String(), e.ID.String()},
+			Why:      fmt.Sprintf("recorded twice, %d ms apart, within the dedupe TTL of %v", e.ID.Ms-last.id.Ms, a.DedupeTTL)})
+	}
 	a.judge(e.ID, &o)
 }
 

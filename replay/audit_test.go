@@ -64,6 +64,23 @@ func TestAuditOfAGoodRecording(t *testing.T) {
 	require.EqualValues(t, 2, got.Held)
 }
 
+// TestAuditOfAPart: what was observed before the range, or by another observer, holds back what is in it.
+func TestAuditOfAPart(t *testing.T) {
+	m := &memory{end: 1_000_000}
+	first := m.plan(1000, "a")
+	again := m.plan(200_000, "a")
+	m.observed(1001, first, "a", event.Early, event.Missing, 0)
+	m.observed(3001, entry.ID{}, "a", event.Late, event.Timeout, 0)
+	got, err := replay.RunAudit(context.Background(), m, replay.Range{From: again, To: entry.MaxID}, replay.Options{}, replay.AuditSettings{
+		MaxWait: 2 * time.Second, DedupeTTL: 600 * time.Second, Tolerance: 100 * time.Millisecond, Grace: time.Minute, List: 10,
+	})
+	require.NoError(t, err)
+	require.False(t, got.Bad())
+	require.EqualValues(t, 2, got.Held)
+	require.Zero(t, got.Unmatched)
+	require.EqualValues(t, 1, got.Foreign)
+}
+
 // TestKaplanMeier is the textbook case: arrivals at 1 and 3, one wait censored at 2.
 func TestKaplanMeier(t *testing.T) {
 	m := &memory{end: 1_000_000}

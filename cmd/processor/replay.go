@@ -15,10 +15,15 @@ import (
 // replayCommand holds the commands that compute from history.
 type replayCommand struct {
 	Report replayReport `cmd:"" default:"withargs" help:"Rebuild from plans and decisions what the observer should have seen."`
+	Audit  replayAudit  `cmd:"" help:"Compare what was recorded with what should have been: missing, doubled, and why they disagree."`
 }
 
 func newReplayCommand() replayCommand {
-	return replayCommand{Report: replayReport{historyFlags: historyFlags{settings: newSettings()}}}
+	flags := func() historyFlags { return historyFlags{settings: newSettings()} }
+	return replayCommand{
+		Report: replayReport{historyFlags: flags()},
+		Audit:  replayAudit{historyFlags: flags()},
+	}
 }
 
 type replayReport struct {

@@ -193,6 +193,33 @@ func TestReplayThatCannotBe(t *testing.T) {
 	require.Contains(t, stdout, "publish_plan_post")
 }
 
+// TestReplayAudit: of the recorded history one observation is missing, one doubled, and one disagrees.
+func TestReplayAudit(t *testing.T) {
+	w := newRecorded(t)
+	before, dir := w.state(), w.archived()
+	for name, args := range map[string][]string{"audit.txt": nil, "audit.json": {"--json"}} {
+		stdout, stderr := w.does(1, append([]string{"replay", "audit"}, args...)...)
+		require.Contains(t, stderr, "1 observations are missing and 1 doubled")
+		golden(t, name, stdout)
+		fromArchive, _ := w.does(1, append([]string{"replay", "audit", "--archive", dir}, args...)...)
+		require.Equal(t, stdout, fromArchive)
+	}
+	// Where both are outside of the range nothing is wrong.
+	w.does(0, "replay", "audit", "--from", "1700000001021", "--json")
+	require.Equal(t, before, w.state())
+
+	// What replay itself writes agrees in everything.
+	w.does(0, "replay", "--to-stream", "lab:observed")
+	stdout, _ := w.does(0, "replay", "audit", "--heat-obs-stream", "lab:observed", "--json")
+	var audit auditJSON
+	require.NoError(t, json.Unmarshal([]byte(stdout), &audit))
+	require.EqualValues(t, 16, audit.Agree)
+	require.Zero(t, audit.Disagree+audit.Within+audit.Unprovable)
+
+	w.does(2, "replay", "audit", "--tolerance", "-1s")
+	w.does(2, "replay", "audit", "--archive", "/nowhere")
+}
+
 func TestReplaySpeed(t *testing.T) {
 	for text, want := range map[string]float64{"instant": 0, "original": 1, "10x": 10, "0.5x": 0.5} {
 		var s replaySpeed
