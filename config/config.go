@@ -24,11 +24,22 @@ import (
 
 // Exit codes of the processor, part of the wire contract.
 const (
-	ExitOK            = 0  // drained, or all good
-	ExitFailed        = 1  // a dead subscription, a check that failed
-	ExitNotCarriedOut = 2  // usage, no connection for a one-off command
-	ExitConfig        = 78 // configuration (EX_CONFIG of sysexits.h)
+	ExitOK            = 0
+	ExitFailed        = 1
+	ExitNotCarriedOut = 2
+	ExitConfig        = 78 // EX_CONFIG of sysexits.h
 )
+
+// ExitCodes are all of them with their meaning, for --help and the documentation.
+var ExitCodes = [...]struct {
+	Code    int
+	Meaning string
+}{
+	{ExitOK, "drained, or all good"},
+	{ExitFailed, "failed: a subscription that died, a check that failed"},
+	{ExitNotCarriedOut, "could not be carried out: wrong usage, no connection for a one-off command"},
+	{ExitConfig, "configuration: a value that is wrong or missing, a flag that looks like a setting and is none, a port that is taken"},
+}
 
 // Config is the value of every setting. The comment of a field names its variable; settings.go says the rest.
 type Config struct {

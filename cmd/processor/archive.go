@@ -88,6 +88,15 @@ type archiveVerify struct {
 	JSON bool   `name:"json" help:"Print JSON in place of text."`
 }
 
+// Help is the end of `processor archive info --help`.
+func (archiveInfo) Help() string {
+	return `Examples:
+  processor archive info history
+  processor archive info history --json | jq '.streams[] | {kind, first_id, last_id}'
+
+Gaps and damage are for processor archive verify, which reads everything.`
+}
+
 // Help is the end of `processor archive verify --help`.
 func (archiveVerify) Help() string {
 	return `Examples:

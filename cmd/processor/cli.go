@@ -33,8 +33,10 @@ type cli struct {
 
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running processor how it is."`
 
-	Config  configCommand  `cmd:"" help:"Show every setting, its value and where it came from."`
-	Version versionCommand `cmd:"" help:"Show the version."`
+	Config     configCommand     `cmd:"" help:"Show every setting, its value and where it came from."`
+	Completion completionCommand `cmd:"" help:"Print a script that completes this command line in a shell."`
+	Complete   completeCommand   `cmd:"" hidden:"" help:"What the scripts of completion call."`
+	Version    versionCommand    `cmd:"" help:"Show the version."`
 
 	ShowVersion versionFlag `name:"version" short:"V" help:"Show the version and exit."`
 }
@@ -66,17 +68,25 @@ const description = `Observes whether the heat decision of a plan was there when
 
 Settings come from an env file, then the environment, then flags; the later wins. P28_LATE_OBS_POLL_MS is --late-obs-poll-ms.
 
-Exit codes: 0 done, 1 failed, 2 could not be carried out (wrong usage too), 78 configuration (a wrong value, or a flag that looks like a setting and is none).`
+Exit codes:
+`
 
-// execute parses the command line and runs the subcommand.
-func execute(ctx context.Context, args []string, sys *system) error {
-	root := newCLI()
-	exited := false // --help and --version have done their work
-	parser, err := kong.New(root,
+// exitCodes is a line for each exit code.
+func exitCodes() string {
+	var lines strings.Builder
+	for _, e := range config.ExitCodes {
+		fmt.Fprintf(&lines, "  %-2d  %s\n", e.Code, e.Meaning)
+	}
+	return strings.TrimSuffix(lines.String(), "\n")
+}
+
+// newParser makes the parser of the command line. exited is called when --help or --version have done their work.
+func newParser(ctx context.Context, sys *system, exited func()) (*kong.Kong, error) {
+	parser, err := kong.New(newCLI(),
 		kong.Name("processor"),
-		kong.Description(description),
+		kong.Description(description+exitCodes()),
 		kong.Writers(sys.stdout, sys.stderr),
-		kong.Exit(func(int) { exited = true }),
+		kong.Exit(func(int) { exited() }),
 		kong.ConfigureHelp(kong.HelpOptions{NoExpandSubcommands: true, WrapUpperBound: 110}),
 		kong.WithHyphenPrefixedParameters(true), // or "-24h" would be taken for a flag
 		kong.TypeMapper(reflect.TypeFor[switchText](), switchMapper{}),
@@ -84,7 +94,17 @@ func execute(ctx context.Context, args []string, sys *system) error {
 		kong.Bind(sys),
 	)
 	if err != nil {
-		return fmt.Errorf("build the command line: %w", err)
+		return nil, fmt.Errorf("build the command line: %w", err)
+	}
+	return parser, nil
+}
+
+// execute parses the command line and runs the subcommand.
+func execute(ctx context.Context, args []string, sys *system) error {
+	exited := false
+	parser, err := newParser(ctx, sys, func() { exited = true })
+	if err != nil {
+		return err
 	}
 	command, err := parser.Parse(hyphenPosition(args))
 	switch {
@@ -93,7 +113,7 @@ func execute(ctx context.Context, args []string, sys *system) error {
 	case err != nil:
 		return usageError(err)
 	}
-	return command.Run()
+	return command.Run(parser)
 }
 
 var unknownFlag = regexp.MustCompile(`^unknown flag --([^\s,=]+)`)

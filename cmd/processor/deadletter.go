@@ -21,6 +21,13 @@ type deadletterCommand struct {
 	Purge   deadletterPurge   `cmd:"" help:"Delete dead letters for good."`
 }
 
+// Help is the end of `processor deadletter --help`.
+func (deadletterCommand) Help() string {
+	return `Examples:
+  processor deadletter list --reason no_symbol
+  processor deadletter redrive --all --reason no_symbol --set symbol=BTCUSDT --dry-run`
+}
+
 func newDeadletterCommand() deadletterCommand {
 	return deadletterCommand{
 		List:    deadletterList{operated: operated{settings: newSettings()}},

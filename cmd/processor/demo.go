@@ -18,7 +18,7 @@ type demoCommand struct {
 	Duration time.Duration  `default:"30s" help:"How long plans are written; 0 until interrupted."`
 	Rate     float64        `default:"50" help:"Plans per second."`
 	Seed     uint64         `default:"1" help:"Same seed, same plans."`
-	Delay    pipeline.Delay `default:"production" help:"Time from a plan to its heat: a preset or like 100ms-170ms,slow=2%%:3s,never=1%%."`
+	Delay    pipeline.Delay `default:"production" help:"Time from a plan to its heat: a preset or like 100ms-170ms,slow=2%:3s,never=1%."`
 	Redis    string         `placeholder:"URL" help:"Use this Redis in place of one inside the process."`
 	YesLive  bool           `help:"Write plans even to a stream that others use as well."`
 	JSON     bool           `name:"json" help:"Print one JSON object a line."`

@@ -22,6 +22,15 @@ type groupCommand struct {
 	DeleteConsumer groupDeleteConsumer `cmd:"" help:"Remove a consumer that will not come back."`
 }
 
+// Help is the end of `processor group --help`.
+func (groupCommand) Help() string {
+	return `Examples:
+  processor group show
+  processor group skip-to-now --group late --execute
+
+What changes something shows first what it would do, and does it with --execute.`
+}
+
 func newGroupCommand() groupCommand {
 	return groupCommand{
 		Show:           groupShow{operated: operated{settings: newSettings()}},

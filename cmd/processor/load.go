@@ -22,7 +22,7 @@ type loadCommand struct {
 	Burst    pipeline.Burst `placeholder:"PLANS@INTERVAL" help:"On top of the rate, so many plans at once after each interval: 5000@10s."`
 	Duration time.Duration  `default:"30s" help:"Time in which plans are due; 0 until interrupted."`
 	Plans    uint64         `help:"How many plans in all; 0 sets no limit."`
-	Delay    delayFlag      `placeholder:"DELAY" help:"Run the heat gate's and the heat bridge's stand-ins as well, with this time from a plan to its decision: production, or like 100ms-170ms,slow=2%%:3s,never=1%%. Without it heat is for others to write."`
+	Delay    delayFlag      `placeholder:"DELAY" help:"Run the heat gate's and the heat bridge's stand-ins as well, with this time from a plan to its decision: production, or like 100ms-170ms,slow=2%:3s,never=1%. Without it heat is for others to write."`
 	Envelope bool           `help:"Write through watermill-redisstream's own Publisher, as a Go producer would."`
 	Writers  int            `help:"Writes under way at once; 0 means 4, and 32 with --envelope."`
 	MaxLen   int64          `name:"max-len" default:"10000" help:"Approximate length to which the plan stream is trimmed, as producers do; negative never trims."`

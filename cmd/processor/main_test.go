@@ -17,7 +17,15 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProcessor has the binary of the tests be the processor, which saves building it.
+const asProcessor = "TEST_BINARY_IS_PROCESSOR"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProcessor) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // usual is the least environment, with a name that does not depend on the machine.
 var usual = []string{"P28_HEAT_LOOKUP_PREFIX=quantum:harvest:heat:by_plan:", "P28_CONSUMER=worker-7"}

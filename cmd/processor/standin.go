@@ -41,11 +41,34 @@ type standinPlanner struct {
 type standinGate struct {
 	*settings
 	Seed  uint64         `default:"1" help:"Same seed, same delays."`
-	Delay pipeline.Delay `default:"production" help:"Time from a plan to its decision: a preset or like 100ms-170ms,slow=2%%:3s,never=1%%."`
+	Delay pipeline.Delay `default:"production" help:"Time from a plan to its decision: a preset or like 100ms-170ms,slow=2%:3s,never=1%."`
 }
 
 type standinBridge struct {
 	*settings
+}
+
+// Help is the end of `processor standin planner --help`.
+func (standinPlanner) Help() string {
+	return `Examples:
+  processor standin planner --rate 100
+  processor standin planner --rate 2000 --plan-stream lab:plans --seed 7
+
+Refuses a plan stream that others use too, unless --yes-live.`
+}
+
+// Help is the end of `processor standin gate --help`.
+func (standinGate) Help() string {
+	return `Examples:
+  processor standin gate
+  processor standin gate --delay 100ms-170ms,slow=2%:3s,never=1%`
+}
+
+// Help is the end of `processor standin bridge --help`.
+func (standinBridge) Help() string {
+	return `Examples:
+  processor standin bridge
+  processor standin bridge --heat-lookup-prefix lab:heat:`
 }
 
 // usualPrefix gives the stand-ins the prefix that production uses, where none is given.

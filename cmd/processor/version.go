@@ -14,6 +14,15 @@ import (
 // versionCommand prints the version.
 type versionCommand struct{}
 
+// Help is the end of `processor version --help`.
+func (versionCommand) Help() string {
+	return `Examples:
+  processor version
+  processor --version
+
+Names the version, the commit and its time, whether files were changed, Go and the platform. go version -m $(which processor) lists the modules too.`
+}
+
 // Run prints one line.
 func (versionCommand) Run(_ context.Context, sys *system) error {
 	_, err := fmt.Fprintln(sys.stdout, version())
