@@ -91,6 +91,11 @@ type Client = redis.UniversalClient
 // NewClient connects (lazily) to the Redis of the configuration: one server, the primary that sentinels name, or a
 // cluster. The caller closes it.
 func NewClient(cfg config.Config) (redis.UniversalClient, error) {
+	return connect(cfg, func(*redis.Options) {})
+}
+
+// connect is NewClient with options that are set otherwise.
+func connect(cfg config.Config, adjust func(*redis.Options)) (redis.UniversalClient, error) {
 	if err := oneSlot(cfg); err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -99,6 +104,7 @@ func NewClient(cfg config.Config) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, err
 	}
+	adjust(opts)
 	switch {
 	case len(cfg.Redis.Sentinels) > 0:
 		return redis.NewFailoverClient(failoverOptions(cfg.Redis, opts)), nil
@@ -118,6 +124,7 @@ func failoverOptions(cfg config.Redis, opts *redis.Options) *redis.FailoverOptio
 		Protocol: opts.Protocol, OnConnect: opts.OnConnect, PushNotificationProcessor: opts.PushNotificationProcessor,
 		MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout, PoolSize: opts.PoolSize,
+		ContextTimeoutEnabled: opts.ContextTimeoutEnabled,
 	}
 }
 
@@ -128,6 +135,7 @@ func clusterOptions(cfg config.Redis, opts *redis.Options) *redis.ClusterOptions
 		Addrs: cfg.Cluster, Username: opts.Username, Password: opts.Password, TLSConfig: anyName(opts.TLSConfig),
 		ClientName: opts.ClientName, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout, PoolSize: opts.PoolSize,
+		ContextTimeoutEnabled:      opts.ContextTimeoutEnabled,
 		ClusterStateReloadInterval: time.Second, // a raw reply hides from go-redis that a slot has moved
 		MaintNotificationsConfig:   opts.MaintNotificationsConfig,
 	}

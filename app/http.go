@@ -33,9 +33,11 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 // healthCheck reports what is wrong, or nothing.
 type healthCheck func(ctx context.Context) []string
 
-// newHandler serves metrics and health, and the profiler where it is asked for. Nothing here changes anything.
-func newHandler(registry *prometheus.Registry, live, ready healthCheck, profiler bool) http.Handler {
+// newHandler serves metrics and health, the profiler where it is asked for, and the status page on all that is left.
+// Nothing here changes anything.
+func newHandler(registry *prometheus.Registry, live, ready healthCheck, profiler bool, page http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("/", page)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		EnableOpenMetrics: true, MaxRequestsInFlight: 8, Timeout: 8 * time.Second,
 	}))

@@ -47,6 +47,7 @@ type metrics struct {
 
 	written map[writtenKey]counts // the counters of a written observation, found once
 
+	total       atomic.Int64 // of observations written
 	commitsFail atomic.Int64 // since when commits fail, in unix ms; 0 while they work
 }
 
@@ -247,6 +248,7 @@ func (m *metrics) Committed(answer *message.Message, result stream.CommitResult)
 	if result == stream.Written || result == stream.Trimmed {
 		c.observed.Inc()
 		c.reasons.Inc()
+		m.total.Add(1)
 	}
 }
 

@@ -86,7 +86,7 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 	partitions := partitionsOf(p.cfg)
 	subscriber, err := stream.NewSubscriber(p.client, stream.SubscriberConfig{
 		Group:        group,
-		Consumer:     p.cfg.Groups.Consumer + "-" + process,
+		Consumer:     p.consumer(),
 		Codec:        stream.Either{},
 		MaxInFlight:  o.inFlight + max(0, len(partitions)-1), // an idle reader holds room for one entry
 		Partitions:   partitions,

@@ -37,13 +37,19 @@ func Operate(ctx context.Context, cfg config.Config, do func(*operate.Operator) 
 	if err := client.Ping(reach).Err(); err != nil {
 		return &UnreachableError{Where: cfg.Redis.Where(), Err: err}
 	}
-	return do(operate.New(client, operate.Setup{
+	return do(operate.New(client, operateSetup(cfg)))
+}
+
+// operateSetup is what the workers of this configuration run with.
+func operateSetup(cfg config.Config) operate.Setup {
+	return operate.Setup{
 		Parts: cfg.Names(),
 		Groups: []operate.Group{
 			{Name: cfg.Groups.Early, Expected: cfg.EarlyEnabled()},
 			{Name: cfg.Groups.Late, Expected: cfg.LateEnabled()},
 		},
 		NudgeChannel: cfg.Output.KeyPrefix + "nudge",
+		WorkerPrefix: cfg.Output.KeyPrefix + "worker:",
 
 		DecisionStream: cfg.Streams.Decision,
 		LookupPrefix:   cfg.HeatLookupPrefix,
@@ -51,7 +57,7 @@ func Operate(ctx context.Context, cfg config.Config, do func(*operate.Operator) 
 		MaxWait:   cfg.Late.MaxWait,
 		MinIdle:   cfg.Read.ClaimMinIdle,
 		DedupeTTL: cfg.Output.DedupeTTL,
-	}))
+	}
 }
 
 // cursorKey is the key of a group's cursor on a stream that is read.

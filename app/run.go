@@ -33,7 +33,7 @@ type Options struct {
 	Listener net.Listener
 	// Supervisor is told that the run is ready, alive and draining. Default: nobody is.
 	Supervisor *Supervisor
-	// Started is called once the handlers read, with the address of metrics and health.
+	// Started is called once the handlers read, with the address of metrics, health and the status page.
 	Started func(addr net.Addr)
 
 	built func(*processor) // lets a test reach into the run
@@ -44,6 +44,7 @@ type processor struct {
 	cfg     config.Config
 	log     *slog.Logger
 	client  redis.UniversalClient
+	side    redis.UniversalClient // for what stands beside observing
 	clock   *clock
 	metrics *metrics
 	tracer  *tracing.Tracer // nil when off
@@ -55,6 +56,7 @@ type processor struct {
 	mu       sync.Mutex
 	handlers []*handler
 	draining bool
+	drained  bool
 
 	cleanups []cleanup
 }
@@ -126,7 +128,11 @@ func Run(ctx context.Context, cfg config.Config, opts Options) (err error) {
 	p.atEnd("background work", func() error { stop(); running.Wait(); return nil })
 
 	failed := make(chan error, 3)
-	server := newServer(newHandler(p.metrics.registry, p.alive, p.ready, cfg.HTTP.Pprof), p.log)
+	page, err := p.newPage()
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	server := newServer(newHandler(p.metrics.registry, p.alive, p.ready, cfg.HTTP.Pprof, page), p.log)
 	running.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("serve metrics and health: %w", err)
@@ -140,6 +146,9 @@ func Run(ctx context.Context, cfg config.Config, opts Options) (err error) {
 		}
 		return nil
 	})
+	paging, stopPaging := context.WithCancel(background)
+	running.Go(func() { page.Run(paging) })
+	p.atEnd("status page", func() error { stopPaging(); return nil }) // or its readers would hold the server up
 
 	p.clock = &clock{client: p.client, trip: p.metrics.roundTrip}
 	if err := p.clock.measure(ctx); err != nil {
@@ -241,6 +250,7 @@ func (p *processor) observe(ctx context.Context, failed <-chan error, started fu
 		return err
 	}
 	p.observeGroups()
+	p.announce(ctx)
 
 	done := make(chan error, 1)
 	go func() { done <- router.Run(context.WithoutCancel(ctx)) }()
@@ -272,6 +282,9 @@ func (p *processor) observe(ctx context.Context, failed <-chan error, started fu
 		cause = errors.Join(cause, fmt.Errorf("run router: %w", err))
 	}
 	if cause == nil {
+		p.mu.Lock()
+		p.drained = true
+		p.mu.Unlock()
 		p.log.InfoContext(ctx, "drained")
 	}
 	return cause

@@ -226,8 +226,8 @@ func (s *show) welcome(addr net.Addr) {
 	if s.opts.JSON {
 		return
 	}
-	fmt.Fprintf(s.opts.Out, "Observing %s on %s at %g plans/s, heat after %s, allowed wait %v.\nMetrics: http://%s/metrics",
-		s.cfg.Streams.Plan, s.where(), s.opts.Rate, s.opts.Delay, s.cfg.Late.MaxWait, addr)
+	fmt.Fprintf(s.opts.Out, "Observing %s on %s at %g plans/s, heat after %s, allowed wait %v.\nStatus page: http://%s/   metrics: http://%s/metrics",
+		s.cfg.Streams.Plan, s.where(), s.opts.Rate, s.opts.Delay, s.cfg.Late.MaxWait, addr, addr)
 	if addr.String() != s.cfg.HTTP.Addr {
 		fmt.Fprintf(s.opts.Out, " (%s is taken)", s.cfg.HTTP.Addr)
 	}

@@ -33,6 +33,7 @@ type Setup struct {
 	Parts        []config.Names // the names of each partition, or the ones as configured
 	Groups       []Group
 	NudgeChannel string
+	WorkerPrefix string // of the keys under which workers announce themselves; the consumer name follows
 
 	DecisionStream string
 	LookupPrefix   string // of the hashes that the heat bridge writes
@@ -40,6 +41,9 @@ type Setup struct {
 	MaxWait   time.Duration // longest late wait
 	MinIdle   time.Duration // idle time after which pending entries are claimed
 	DedupeTTL time.Duration // how long it is remembered that an entry was answered
+
+	// TraceMost bounds how many entries of a stream Trace looks at. Default: 200,000.
+	TraceMost int
 }
 
 // Operator works on the Redis of a setup. It is safe for concurrent use. The client stays the caller's; its retries must

@@ -1,6 +1,7 @@
 package operate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,7 +18,7 @@ import (
 const (
 	// tracePage is how many entries of a stream are looked at by one command.
 	tracePage = 500
-	// traceMost bounds what is looked at of one stream, whatever its length.
+	// traceMost bounds what is looked at of one stream, whatever its length, unless Setup.TraceMost does.
 	traceMost = 200_000
 	// traceEvents bounds what is shown of one plan in one stream: a plan can be published any number of times.
 	traceEvents = 100
@@ -139,7 +140,8 @@ func (t *tracer) scan(ctx context.Context, name, what string, is func(redis.XMes
 		return nil
 	}
 	end, seen, hits := "+", 0, 0
-	for seen < traceMost {
+	most := cmp.Or(t.o.TraceMost, traceMost)
+	for seen < most {
 		page, err := t.o.client.XRevRangeN(ctx, name, end, t.from.String(), tracePage).Result()
 		if err != nil {
 			return fmt.Errorf("read stream %s: %w", name, err)
@@ -172,7 +174,7 @@ func (t *tracer) scan(ctx context.Context, name, what string, is func(redis.XMes
 			return nil
 		}
 	}
-	t.note("only the newest %d entries of %s were looked at", traceMost, name)
+	t.note("only the newest %d entries of %s were looked at", most, name)
 	return nil
 }
 

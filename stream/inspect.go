@@ -42,6 +42,46 @@ type ConsumerState struct {
 	Idle    time.Duration // since its last command
 }
 
+// State is what Redis says about a stream. A stream that does not exist is an empty one.
+type State struct {
+	Stream string
+	// Length is in entries.
+	Length      int64
+	First, Last entry.ID // Last is what was generated last, deleted or not; both are zero without entries
+	// Added is how many entries were ever added, or UnknownLag where the server does not say.
+	Added int64
+}
+
+// InspectStream asks Redis for the state of a stream. A missing one is no error. It only reads.
+func InspectStream(ctx context.Context, client redis.UniversalClient, stream string) (State, error) {
+	state := State{Stream: stream}
+	pipe := client.Pipeline()
+	info := pipe.Do(ctx, "XINFO", "STREAM", stream)
+	first := pipe.XRangeN(ctx, stream, "-", "+", 1)
+	_, _ = pipe.Exec(ctx) // each command carries its error
+	if hasPrefix(info.Err(), "ERR no such key") {
+		return state, nil
+	}
+	if err := errors.Join(info.Err(), first.Err()); err != nil {
+		return state, fmt.Errorf("inspect stream %s: %w", stream, err)
+	}
+	facts := attributes(info.Val())
+	state.Length, _ = facts["length"].(int64)
+	state.Added = UnknownLag
+	if added, known := facts["entries-added"].(int64); known {
+		state.Added = added
+	}
+	if err := parseInto(&state.Last, facts["last-generated-id"]); err != nil {
+		return state, fmt.Errorf("inspect stream %s: %w", stream, err)
+	}
+	if entries := first.Val(); len(entries) > 0 {
+		if err := parseInto(&state.First, entries[0].ID); err != nil {
+			return state, fmt.Errorf("inspect stream %s: %w", stream, err)
+		}
+	}
+	return state, nil
+}
+
 // Inspect asks Redis for the state of a group. A missing group or stream is no error. It only reads.
 func Inspect(ctx context.Context, client redis.UniversalClient, stream, group string) (GroupState, error) {
 	state := GroupState{Stream: stream, Group: group, Lag: UnknownLag}
@@ -144,8 +184,13 @@ func attributes(reply any) map[string]any {
 	return m
 }
 
+// parseInto reads an entry ID. An empty one, which the in-process Redis has for a stream that never had an entry, is zero.
 func parseInto(id *entry.ID, value any) (err error) {
 	text, _ := value.(string)
+	if text == "" {
+		*id = entry.ID{}
+		return nil
+	}
 	*id, err = entry.ParseID(text)
 	return err
 }

@@ -58,6 +58,12 @@ func (p *probe) needs() []need {
 	must("HINCRBY", totals, "late:dropped", 1)
 	must("HSET", totals, "late:dropped", 1)
 	must("HGET", totals, "late:dropped")
+	for _, stream := range []string{p.Plans[0], p.Decisions, p.Observed, p.Dead} {
+		may("the status page shows nothing", "XREVRANGE", stream, "+", "-", "COUNT", 1)
+		may("the status page shows nothing", "XINFO", "STREAM", stream)
+	}
+	may("the status page shows nothing", "HGETALL", totals)
+	may("the status page shows no versions of workers", "SET", p.KeyPrefix+"worker:"+me, "{}")
 	return list
 }
 

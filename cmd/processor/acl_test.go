@@ -209,6 +209,11 @@ func TestWorkerACL(t *testing.T) {
 	observed(8)
 	status, body := get(t, "http://"+second.addr()+"/readyz")
 	require.Equal(t, 200, status, body)
+	for _, path := range []string{"summary", "workers", "plans/a", "deadletters", "what-if"} { // whose collector reads everything
+		status, body := get(t, "http://"+second.addr()+"/api/v1/"+path)
+		require.Equal(t, 200, status, body)
+		require.NotContains(t, body, `"reachable":false`)
+	}
 	require.NotContains(t, second.logs.String(), "NOPERM")
 	second.end()
 	requireNothingDenied(t, rdb)
@@ -265,6 +270,7 @@ var aclKeys = map[string]string{
 	"totals":   "quantum:p28:totals",
 	"cursor":   "quantum:p28:cursor:p28_late",
 	"throttle": "quantum:p28:throttle:late",
+	"worker":   "quantum:p28:worker:host-1-2",
 	"nudge":    "quantum:p28:nudge",
 	"proposal": "quantum:stream:harvest.proposal",
 	"foreign":  "somebody:else",
