@@ -11,7 +11,7 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken fleet-test fuzz cover lint format check tools build run demo pipeline compose-test manifests clean
+.PHONY: help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken fleet-test fuzz cover lint format check tools build run demo pipeline compose-test manifests clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ bench-deep: tools ## Ten million entries in the stream against 100,000 (needs 4 
 
 bench-replay: tools ## Replay of history from an archive and from Redis: plans/s, CPU, memory; ARGS='--quick', '--plans 10000000'
 	go run ./bench replay $(ARGS)
+
+golden-history: tools build ## Record the small history of the replay tests anew, by the pipeline itself, and its golden reports
+	replay/testdata/record
+	go test -count=1 -run Golden ./replay/ -update
 
 bench-compare: ## Go benchmarks of the hot path against the committed baseline; more allocations fail
 	.ci/bench-compare
