@@ -218,24 +218,35 @@ func (p *processor) build(ctx context.Context, running *sync.WaitGroup) (err err
 	p.atEnd("waiter", func() error { p.waiter.Close(); return nil })
 	p.metrics.gauge("waiting_plans", "Plans that wait for their heat in this process.", nil, func() float64 { return float64(p.waiter.Len()) })
 
-	switch {
-	case p.cfg.Late.Notify != config.NotifyAuto || !p.cfg.LateEnabled():
-	case len(p.cfg.Redis.Cluster) > 0:
-		p.log.InfoContext(ctx, "heat is polled: on a cluster its writes are not announced", "poll", p.cfg.Late.Poll)
-	default:
-		opts, err := redisOptions(p.cfg)
-		if err != nil {
-			return err
-		}
-		watcher, err := heat.NewWatcher(tracking(p.cfg.Redis, opts), p.cfg.HeatLookupPrefix, p.waiter, heat.WatcherOptions{Log: p.log})
-		if err != nil {
-			return err
-		}
-		running.Go(func() { _ = watcher.Run(ctx) }) // it returns only the cause of ctx
-		p.metrics.gauge("notifications_healthy", "1 while Redis announces writes of heat to this process.", nil,
-			func() float64 { return boolean(watcher.Healthy()) })
+	if p.cfg.Late.Notify != config.NotifyAuto || !p.cfg.LateEnabled() {
+		return nil
 	}
+	watcher, err := p.newWatcher()
+	if err != nil {
+		return err
+	}
+	running.Go(func() { _ = watcher.Run(ctx) }) // it returns only the cause of ctx
+	p.metrics.gauge("notifications_healthy", "1 while Redis announces writes of heat to this process.", nil,
+		func() float64 { return boolean(watcher.Healthy()) })
 	return nil
+}
+
+// watcher has writes of heat announced.
+type watcher interface {
+	Run(ctx context.Context) error
+	Healthy() bool
+}
+
+func (p *processor) newWatcher() (watcher, error) {
+	opts := heat.WatcherOptions{Log: p.log}
+	if cluster, ok := p.client.(*redis.ClusterClient); ok {
+		return heat.NewNodesWatcher(cluster, p.cfg.HeatLookupPrefix, p.waiter, opts)
+	}
+	connection, err := redisOptions(p.cfg)
+	if err != nil {
+		return nil, err
+	}
+	return heat.NewWatcher(tracking(p.cfg.Redis, connection), p.cfg.HeatLookupPrefix, p.waiter, opts)
 }
 
 // observe runs the router until ctx ends or something else does.

@@ -65,13 +65,24 @@ type Watcher struct {
 
 // NewWatcher makes a Watcher; Run has it work.
 func NewWatcher(connect Connector, prefix string, listener Listener, opts WatcherOptions) (*Watcher, error) {
+	if err := validateWatcher(prefix, opts); err != nil {
+		return nil, err
+	}
+	return newWatcher(connect, prefix, listener, opts), nil
+}
+
+func newWatcher(connect Connector, prefix string, listener Listener, opts WatcherOptions) *Watcher {
+	return &Watcher{connect: connect, prefix: prefix, listener: listener, opts: opts.withDefaults(), begun: time.Now()}
+}
+
+func validateWatcher(prefix string, opts WatcherOptions) error {
 	switch {
 	case prefix == "":
-		return nil, errors.New("create heat watcher: the key prefix is empty")
+		return errors.New("create heat watcher: the key prefix is empty")
 	case opts.PongWithin < 0 || opts.RetryRefused < 0 || opts.MaxBackoff < 0:
-		return nil, errors.New("create heat watcher: durations must not be negative")
+		return errors.New("create heat watcher: durations must not be negative")
 	}
-	return &Watcher{connect: connect, prefix: prefix, listener: listener, opts: opts.withDefaults(), begun: time.Now()}, nil
+	return nil
 }
 
 // Healthy reports whether a ping on the very connection of the announcements was answered in the last
