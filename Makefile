@@ -11,7 +11,7 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken fleet-test fuzz cover lint format check tools build run demo pipeline compose-test manifests clean
+.PHONY: help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken soak fleet-test fuzz cover lint format check tools build run demo pipeline compose-test manifests clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ RATE     ?= 500
 chaos: tools ## Break everything under load and check the promise: SEED (printed), DURATION (5m), RATE (500 plans/s)
 	CI=true CHAOS_SEED=$(SEED) CHAOS_DURATION=$(DURATION) CHAOS_RATE=$(RATE) \
 		go test -count=1 -v -timeout 2h -run '^TestChaos$$' ./chaos/
+
+soak: DURATION = 30m
+soak: RATE = 200
+soak: tools ## A small fleet under a steady load with slow faults: DURATION (30m), RATE (200 plans/s); fails when anything grows
+	CI=true SOAK_DURATION=$(DURATION) SOAK_RATE=$(RATE) go test -count=1 -v -timeout 12h -run '^TestSoak$$' ./chaos/
 
 chaos-broken: tools ## Workers without fence and dedupe keys, of which the same verdict must report duplicates
 	CI=true go test -count=1 -v -timeout 5m -run '^TestBrokenFence$$' ./chaos/

@@ -85,7 +85,7 @@ func (s *subscription) probe(ctx context.Context) (found fleet, err error) {
 			if err != nil {
 				return found, fmt.Errorf("remove consumer %s: %w", c.Name, err)
 			}
-			if n > 0 {
+			if n == 1 {
 				s.log.InfoContext(ctx, "removed a consumer that is long gone", "removed", c.Name, "idle", c.Idle)
 			}
 		}

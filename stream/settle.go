@@ -95,9 +95,29 @@ func (s *subscription) handBack(until time.Time) {
 			s.log.Warn("other consumers could not be told to claim; they will by themselves", "err", err)
 		}
 	}
-	err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.cfg.Group, s.cfg.Consumer).Err()
-	if err != nil && !IsNoGroup(err) {
+	if err := s.leave(ctx); err != nil && !IsNoGroup(err) {
 		s.log.Debug("consumer stays listed in its group", "err", err)
+	}
+}
+
+// leaveWithin is how long a consumer that has handed something back waits for the others to claim it.
+const leaveWithin = 2 * time.Second
+
+// leave takes this consumer out of its group. What was handed back is pending here until others have claimed it, and a
+// consumer with something pending cannot go; where nobody is left to claim it, or nobody does in time, it stays listed
+// until a successor finds it long idle.
+func (s *subscription) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
+	defer cancel()
+	const pace = 20 * time.Millisecond
+	for {
+		left, err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.cfg.Group, s.cfg.Consumer, (2 * s.cfg.MinIdle).Milliseconds()).Int()
+		if err != nil || left != 2 {
+			return err
+		}
+		if err := sleep(ctx, pace); err != nil {
+			return err
+		}
 	}
 }
 
