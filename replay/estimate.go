@@ -18,6 +18,7 @@ type Estimate struct {
 	LeftOut  int64 // found after the deadline, never waited, or ended by an error: they say nothing about the delay
 	Foreign  int64 // without wait_ms: not ours
 	Steps    []EstimateStep
+	Longest  time.Duration // of all waits; beyond it nothing is known
 }
 
 // EstimateStep is the estimate from a wait on, with its 95 % confidence band (Greenwood, on the log-log scale).
@@ -61,6 +62,7 @@ func EstimateCurve(ctx context.Context, source Source, r Range) (*Estimate, erro
 	}
 	e.Samples, e.Censored = arrived.n+censored.n, censored.n
 	e.Steps = kaplanMeier(&arrived, &censored)
+	e.Longest = time.Duration(max(arrived.Max(), censored.Max())) * time.Millisecond
 	if err := c.failure(); err != nil {
 		return e, err
 	}
@@ -100,12 +102,35 @@ func at(h *Histogram, ms int) int64 {
 	return 0
 }
 
-// Smallest is the first step whose estimated coverage reaches a target.
+// Smallest is the smallest wait whose estimated coverage reaches a target.
 func (e *Estimate) Smallest(target float64) (wait time.Duration, ok bool) {
+	return e.first(func(s EstimateStep) bool { return s.Coverage >= target })
+}
+
+// Surely is the smallest wait from which the lower end of the band reaches a target.
+func (e *Estimate) Surely(target float64) (wait time.Duration, ok bool) {
+	return e.first(func(s EstimateStep) bool { return s.Lower >= target })
+}
+
+func (e *Estimate) first(good func(EstimateStep) bool) (wait time.Duration, ok bool) {
 	for _, s := range e.Steps {
-		if s.Coverage >= target {
+		if good(s) {
 			return time.Duration(s.WaitMs) * time.Millisecond, true
 		}
 	}
 	return 0, false
+}
+
+// At is the estimate for an allowed wait; ok is false beyond the longest that was observed.
+func (e *Estimate) At(wait time.Duration) (step EstimateStep, ok bool) {
+	if wait > e.Longest {
+		return EstimateStep{}, false
+	}
+	for _, s := range e.Steps {
+		if s.WaitMs > wait.Milliseconds() {
+			break
+		}
+		step = s
+	}
+	return step, true
 }

@@ -36,6 +36,16 @@ func (c Curve) At(wait time.Duration) float64 {
 	return float64(c.Delays.AtMost(wait.Milliseconds())) / float64(c.Decided)
 }
 
+// Points are the allowed waits at which the curve rises, the shortest first.
+func (c Curve) Points() (waits []time.Duration) {
+	for ms, n := range c.Delays.counts {
+		if n > 0 {
+			waits = append(waits, time.Duration(ms)*time.Millisecond)
+		}
+	}
+	return waits
+}
+
 // Smallest is the smallest allowed wait that reaches a coverage; ok is false where none up to Longest does.
 func (c Curve) Smallest(target float64) (wait time.Duration, ok bool) {
 	var found int64

@@ -16,6 +16,7 @@ import (
 type replayCommand struct {
 	Report replayReport `cmd:"" default:"withargs" help:"Rebuild from plans and decisions what the observer should have seen."`
 	Audit  replayAudit  `cmd:"" help:"Compare what was recorded with what should have been: missing, doubled, and why they disagree."`
+	WhatIf replayWhatIf `cmd:"" name:"what-if" help:"Say what other settings would have given."`
 }
 
 func newReplayCommand() replayCommand {
@@ -23,6 +24,7 @@ func newReplayCommand() replayCommand {
 	return replayCommand{
 		Report: replayReport{historyFlags: flags()},
 		Audit:  replayAudit{historyFlags: flags()},
+		WhatIf: replayWhatIf{historyFlags: flags()},
 	}
 }
 

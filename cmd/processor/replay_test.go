@@ -77,7 +77,7 @@ func (w *world) record() {
 	observed(3071, late, "overlooked", "0", "timeout", 1070, 2000)
 	observed(61_001, early, "later", "0", "missing", 61_000, 0)
 	observed(61_252, late, "later", "1", "ok", 61_000, 251)
-	observed(70_000, late, "trimmed", "1", "ok", -5000, 100) // its plan is gone; the history ends here
+	observed(80_000, late, "trimmed", "1", "ok", -5000, 100) // its plan is gone; the history ends here
 }
 
 // archived is an archive of the history in Redis.
@@ -218,6 +218,38 @@ func TestReplayAudit(t *testing.T) {
 
 	w.does(2, "replay", "audit", "--tolerance", "-1s")
 	w.does(2, "replay", "audit", "--archive", "/nowhere")
+}
+
+func TestReplayWhatIf(t *testing.T) {
+	w := newRecorded(t)
+	before, dir := w.state(), w.archived()
+	for name, args := range map[string][]string{
+		"what-if.txt":           {"--max-wait", "100ms,1s,2s,3s", "--inflight", "2,0", "--on-saturation", "skip", "--target", "60%"},
+		"what-if.json":          {"--max-wait", "500ms", "--poll", "100ms", "--inflight", "3", "--longest", "1s", "--json"},
+		"what-if-estimate.json": {"--max-wait", "100ms,500ms,5s", "--estimate", "--target", "0.5", "--json"},
+		"what-if-estimate.txt":  {"--max-wait", "500ms,100ms,5s", "--estimate"},
+	} {
+		args = append([]string{"replay", "what-if"}, args...)
+		stdout, stderr := w.does(0, args...)
+		require.Empty(t, stderr)
+		golden(t, name, stdout)
+		fromArchive, _ := w.does(0, append(args, "--archive", dir)...)
+		require.Equal(t, stdout, fromArchive)
+	}
+	require.Equal(t, before, w.state())
+	for _, args := range [][]string{
+		{"--target", "2"}, {"--target", "0%"}, {"--max-wait", "0s"}, {"--max-wait", "soon"}, {"--inflight", "-1"}, {"--on-saturation", "x"},
+		{"--longest", "1h"}, {"--poll", "0s"}, {"--archive", "/nowhere"},
+	} {
+		w.does(2, append([]string{"replay", "what-if"}, args...)...)
+	}
+
+	// Without decisions it is an estimate, and without observations nothing.
+	w.do("XTRIM", decisionsName, "MAXLEN", 0)
+	stdout, _ := w.does(0, "replay", "what-if")
+	require.Contains(t, stdout, "ESTIMATE")
+	w.do("XTRIM", observedName, "MAXLEN", 0)
+	w.does(2, "replay", "what-if")
 }
 
 func TestReplaySpeed(t *testing.T) {
