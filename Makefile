@@ -11,7 +11,7 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken soak fleet-test fuzz cover lint format check tools build run demo pipeline compose-test manifests clean
+.PHONY: help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken soak scale fleet-test fuzz cover lint format check tools build run demo pipeline compose-test manifests clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ soak: DURATION = 30m
 soak: RATE = 200
 soak: tools ## A small fleet under a steady load with slow faults: DURATION (30m), RATE (200 plans/s); fails when anything grows
 	CI=true SOAK_DURATION=$(DURATION) SOAK_RATE=$(RATE) go test -count=1 -v -timeout 12h -run '^TestSoak$$' ./chaos/
+
+scale: tools ## What a plan costs workers and Redis, with 1, 2, 4 workers and on 1, 2, 3 shards: PLANS (100000)
+	CI=true SCALE_PLANS=$(or $(PLANS),100000) go test -count=1 -v -timeout 1h -run '^TestScaleCost$$' ./chaos/
 
 chaos-broken: tools ## Workers without fence and dedupe keys, of which the same verdict must report duplicates
 	CI=true go test -count=1 -v -timeout 5m -run '^TestBrokenFence$$' ./chaos/

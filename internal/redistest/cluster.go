@@ -43,7 +43,8 @@ func StartCluster(t T, primaries int) *Cluster {
 		c.do(c.Nodes[0], "CLUSTER", "MEET", "127.0.0.1", node.port, bus[i+1])
 	}
 	c.await("all nodes know each other", func(node *Server) bool {
-		return strings.Contains(c.text(node, "CLUSTER", "INFO"), fmt.Sprintf("cluster_known_nodes:%d\r", 2*primaries))
+		return strings.Contains(c.text(node, "CLUSTER", "INFO"), fmt.Sprintf("cluster_known_nodes:%d\r", 2*primaries)) &&
+			!strings.Contains(c.text(node, "CLUSTER", "NODES"), "handshake")
 	})
 	for i, replica := range c.Nodes[primaries:] {
 		c.do(replica, "CLUSTER", "REPLICATE", c.id(c.Nodes[i]))
