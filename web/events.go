@@ -18,7 +18,7 @@ const quiet = 15 * time.Second
 // given the newest when it is ready again, and is dropped when one event takes longer than the timeout.
 func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	q := params{values: r.URL.Query()}
-	every := time.Duration(q.number("every", 1, 1, 60)) * time.Second
+	every := time.Duration(q.number("every", 1, 1, 60)) * p.opts.Every
 	if q.refuse(w, "every") {
 		return
 	}
@@ -41,7 +41,7 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	if c.write([]byte("retry: "+millis(retryAfter)+"\n\n")) != nil {
 		return
 	}
-	c.follow(r, max(every, p.opts.Every))
+	c.follow(r, every)
 }
 
 // client is one stream of events.

@@ -44,7 +44,7 @@ type Options struct {
 	Version       string
 	Consumer      string // consumer name of this process
 	MaxClients    int    // streams of events at once. Default: 100
-	Every         time.Duration
+	Every         time.Duration // between two rounds of reading. Default: 1 s
 	WriteTimeout  time.Duration // for one event to a client. Default: 10 s
 	PollTimeout   time.Duration // for one round of reading. Default: 4 s
 	CurveLifetime time.Duration // how long a simulated history is good for. Default: 30 s

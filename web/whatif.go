@@ -302,7 +302,7 @@ func (c *curve) whatIf(ms int64) WhatIf {
 		return out
 	}
 	// Small waits lie close together, large ones further apart.
-	for ms, longest := int64(1), out.LongestMs; len(out.Curve.WaitMs) < curvePoints; ms += max(1, ms/50) {
+	for ms, longest := int64(1), out.LongestMs; len(out.Curve.WaitMs) < curvePoints; ms += max(1, ms/40) {
 		ms = min(ms, longest)
 		out.Curve.WaitMs = append(out.Curve.WaitMs, ms)
 		out.Curve.Coverage = append(out.Curve.Coverage, *c.at(ms))

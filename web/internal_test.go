@@ -1,0 +1,90 @@
+package web
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"heatobserver/entry"
+	"heatobserver/event"
+	"heatobserver/operate"
+)
+
+func read(from, to uint64) (all []operate.Observed) {
+	for ms := to; ms >= from; ms-- { // the newest first
+		all = append(all, operate.Observed{ID: entry.ID{Ms: ms}, Observation: event.Observation{Point: event.Late, Reason: event.OK}})
+	}
+	return all
+}
+
+func TestRingIsBoundedAndItsViewsStay(t *testing.T) {
+	var r ring
+	r.add(read(1, 100), 0)
+	before := r.view()
+	for i := uint64(0); i < 10; i++ {
+		r.add(read(101+i*2000, 100+(i+1)*2000), 5)
+		require.LessOrEqual(t, len(r.items), ringMost)
+		require.LessOrEqual(t, cap(r.items), 3*ringMost)
+	}
+	require.Len(t, r.items, ringMost)
+	require.EqualValues(t, 20_100, r.last().Ms)
+	require.Len(t, before, 100)
+	for i := range before {
+		require.EqualValues(t, i+1, before[i].id.Ms)
+	}
+	h := historyOf(r.view())
+	require.EqualValues(t, 25, h.Skipped, "five gaps lie behind the first that is held")
+	r.trim(entry.ID{Ms: 20_001})
+	require.Len(t, r.items, 100)
+	require.Zero(t, historyOf(r.view()).Skipped)
+	require.Len(t, since(r.view(), time.UnixMilli(20_051)), 50)
+	require.Len(t, after(r.view(), entry.ID{Ms: 20_090}), 10)
+}
+
+func TestTextIsClipped(t *testing.T) {
+	long := make([]byte, 1<<20)
+	for i := range long {
+		long[i] = 'x'
+	}
+	o := held(event.Observation{PlanID: string(long), Error: string(long), Heat: event.Heat{Mode: string(long)}})
+	require.Len(t, o.PlanID, textMost+len("…"))
+	require.Len(t, o.Error, textMost+len("…"))
+	require.Len(t, o.Heat.Mode, textMost+len("…"))
+	require.Equal(t, "ä…", clip("ää", 3), "no half character")
+}
+
+func TestVerdict(t *testing.T) {
+	now := time.Date(2026, 11, 26, 5, 0, 0, 0, time.UTC)
+	summary := func(share float64, change func(*Summary)) *Summary {
+		s := &Summary{
+			Time: now, Redis: Redis{Reachable: true, AsOf: now}, Wait: Wait{MaxWaitMs: 2000}, History: History{Last: &now},
+			Late:  Point{Enabled: true, Observations: 100, Coverage: &share, WaitMs: &Waiting{P99: 160}},
+			Early: Point{Enabled: true},
+		}
+		change(s)
+		return s
+	}
+	for _, c := range []struct {
+		name   string
+		share  float64
+		change func(*Summary)
+		want   Verdict
+	}{
+		{"good", 0.95, func(*Summary) {}, Verdict{good, "Heat arrives in time; p99 is 160 ms of 2000 ms."}},
+		{"tight", 0.95, func(s *Summary) { s.Late.WaitMs.P99 = 1900 }, Verdict{warn, "Heat arrives just in time; p99 is 1900 ms of 2000 ms."}},
+		{"some, and more would come", 0.7, func(s *Summary) { s.Late.Reasons.Timeout, s.Wait.Advised = 30, ptr(int64(3000)) }, Verdict{warn, "Heat arrives in time for 70.0 % of plans; p99 is 160 ms of 2000 ms. Most of the rest timed out: heat comes later than that; 3000 ms would do."}},
+		{"some, and no more", 0.7, func(s *Summary) { s.Late.Reasons.Timeout, s.Wait.Advised = 30, ptr(int64(300)) }, Verdict{warn, "Heat arrives in time for 70.0 % of plans; p99 is 160 ms of 2000 ms. Most of the rest timed out: their heat does not come."}},
+		{"few, by errors", 0.1, func(s *Summary) { s.Late.Reasons.RedisError = 90 }, Verdict{bad, "Heat does not arrive in time: 10.0 % of plans have it; p99 is 160 ms of 2000 ms. Most of the rest are failed lookups: look at Redis, not at the wait."}},
+		{"not rounded up", 0.8999, func(s *Summary) { s.Late.WaitMs = nil }, Verdict{warn, "Heat arrives in time for 89.9 % of plans."}},
+		{"stuck", 0.95, func(s *Summary) { s.Stuck = []string{"group x has no live consumer"} }, Verdict{bad, "Observing is stuck: group x has no live consumer."}},
+		{"away", 0.95, func(s *Summary) { s.Redis.Reachable, s.Stuck = false, []string{"x"} }, Verdict{unknown, "Redis cannot be read; what is shown is of 05:00:00 UTC."}},
+		{"never", 0.95, func(s *Summary) { s.Redis = Redis{} }, Verdict{unknown, "Redis cannot be read, and could not since this process started."}},
+		{"quiet", 0, func(s *Summary) { s.Late = Point{Enabled: true}; s.History.Last = ptr(now.Add(-3 * time.Hour)) }, Verdict{unknown, "No plan has been observed for 3 h."}},
+		{"nothing yet", 0, func(s *Summary) { s.Late = Point{Enabled: true}; s.History.Last = nil }, Verdict{unknown, "No plan has been observed yet."}},
+		{"all too late", 0, func(s *Summary) { s.Late.Coverage = nil }, Verdict{bad, "Every look came after the deadline: the observer is behind, and nothing is known about the allowed wait."}},
+		{"late off", 0, func(s *Summary) { s.Late.Enabled = false }, Verdict{unknown, "Late observation is switched off: whether heat arrives in time is not known."}},
+	} {
+		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, verdict(summary(c.share, c.change))) })
+	}
+}
