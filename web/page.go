@@ -42,8 +42,8 @@ type Options struct {
 	Observed      string // and of the others
 	Dead          string
 	Version       string
-	Consumer      string // consumer name of this process
-	MaxClients    int    // streams of events at once. Default: 100
+	Consumer      string        // consumer name of this process
+	MaxClients    int           // streams of events at once. Default: 100
 	Every         time.Duration // between two rounds of reading. Default: 1 s
 	WriteTimeout  time.Duration // for one event to a client. Default: 10 s
 	PollTimeout   time.Duration // for one round of reading. Default: 4 s
