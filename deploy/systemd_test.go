@@ -34,7 +34,7 @@ func installed(t *testing.T) string {
 	dir := t.TempDir()
 	units, err := filepath.Glob("systemd/*.[st]*")
 	require.NoError(t, err)
-	require.Len(t, units, 1)
+	require.Len(t, units, 3)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	for _, unit := range units {
@@ -49,7 +49,7 @@ func installed(t *testing.T) string {
 func TestUnitsAreValid(t *testing.T) {
 	analyze := tool(t, "systemd-analyze", false)
 	dir := installed(t)
-	for _, unit := range []string{"heat-observer.service"} {
+	for _, unit := range []string{"heat-observer.service", "heat-observer-advise.service", "heat-observer-advise.timer"} {
 		out, err := exec.CommandContext(t.Context(), analyze, "verify", filepath.Join(dir, unit)).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		require.NotContains(t, string(out), dir, "a warning about a unit of ours")
@@ -60,7 +60,7 @@ func TestUnitsAreValid(t *testing.T) {
 func TestUnitsAreConfined(t *testing.T) {
 	analyze := tool(t, "systemd-analyze", false)
 	dir := installed(t)
-	for _, unit := range []string{"heat-observer.service"} {
+	for _, unit := range []string{"heat-observer.service", "heat-observer-advise.service"} {
 		out, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", "--no-pager",
 			filepath.Join(dir, unit)).CombinedOutput()
 		if strings.Contains(string(out), "unrecognized option") {

@@ -29,6 +29,7 @@ type cli struct {
 	Verify     verifyCommand     `cmd:"" help:"Prove a deployment good, or say what is wrong with it."`
 	Trace      traceCommand      `cmd:"" help:"Show what happened to one plan, and when."`
 	Archive    archiveCommand    `cmd:"" help:"Keep the history of the streams in files."`
+	Advise     adviseCommand     `cmd:"" help:"Say from the live streams which max wait is enough."`
 	Replay     replayCommand     `cmd:"" help:"Rebuild from history what should have been seen; audit it; try other settings."`
 
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running processor how it is."`
@@ -58,6 +59,7 @@ func newCLI() *cli {
 		Verify:      verifyCommand{settings: newSettings()},
 		Trace:       traceCommand{operated: operated{settings: newSettings()}},
 		Archive:     newArchiveCommand(),
+		Advise:      adviseCommand{historyFlags: historyFlags{settings: newSettings()}},
 		Replay:      newReplayCommand(),
 		Healthcheck: healthcheckCommand{settings: newSettings()},
 		Config:      configCommand{settings: newSettings()},

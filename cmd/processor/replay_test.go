@@ -77,7 +77,7 @@ func (w *world) record() {
 	observed(3071, late, "overlooked", "0", "timeout", 1070, 2000)
 	observed(61_001, early, "later", "0", "missing", 61_000, 0)
 	observed(61_252, late, "later", "1", "ok", 61_000, 251)
-	observed(80_000, late, "trimmed", "1", "ok", -5000, 100) // its plan is gone; the history ends here
+	observed(80_000, late, "trimmed", "1", "ok", 79_900, 100) // its plan is gone; the history ends here
 }
 
 // archived is an archive of the history in Redis.
@@ -179,6 +179,8 @@ func TestReplayThatCannotBe(t *testing.T) {
 	(&world{t: t, environ: append([]string{"REDIS_URL=redis://127.0.0.1:1"}, usual...)}).does(2, "replay")
 	(&world{t: t, environ: []string{"REDIS_PORT=one"}}).does(78, "replay")
 
+	w.does(2, "replay", "--plan-streams", "lab:{k}*2")
+
 	// What is good before the damage is shown.
 	dir := w.archived()
 	files, err := filepath.Glob(filepath.Join(dir, "plans-*"))
@@ -250,6 +252,28 @@ func TestReplayWhatIf(t *testing.T) {
 	require.Contains(t, stdout, "ESTIMATE")
 	w.do("XTRIM", observedName, "MAXLEN", 0)
 	w.does(2, "replay", "what-if")
+}
+
+// TestAdvise: of the observations that found heat in time one took 251 ms from plan to entry, the longest.
+func TestAdvise(t *testing.T) {
+	w := newRecorded(t)
+	before := w.state()
+	for name, args := range map[string][]string{"advise.txt": {"--target", "60%"}, "advise.json": {"--target", "60%", "--json"}} {
+		stdout, stderr := w.does(0, append([]string{"advise"}, args...)...)
+		require.Empty(t, stderr)
+		golden(t, name, stdout)
+	}
+	stdout, stderr := w.does(1, "advise")
+	require.Contains(t, stderr, "reaches 99 %")
+	require.Regexp(t, `(?m)^P28A3_TRUTH p99_ms=\d+ max_ms=\d+ samples=\d+ negative_outliers=\d+ headroom_x=\d+\.\d max_wait_ms=2000$`, stdout)
+	require.Equal(t, before, w.state())
+	w.do("XTRIM", decisionsName, "MAXLEN", 0)
+	stdout, _ = w.does(0, "advise", "--target", "60%")
+	require.Contains(t, stdout, "basis=estimate")
+	w.do("XTRIM", observedName, "MAXLEN", 0)
+	stdout, _ = w.does(1, "advise")
+	require.Contains(t, stdout, "P28A3_TRUTH p99_ms=unknown max_ms=unknown samples=0 ")
+	w.does(2, "advise", "--margin", "0.5")
 }
 
 func TestReplaySpeed(t *testing.T) {

@@ -110,17 +110,21 @@ func (c *replayWhatIf) Run(ctx context.Context, sys *system) error {
 		for _, s := range settings {
 			longest = max(longest, s.MaxWait)
 		}
-		if !c.Estimate {
-			decisions, err := p.source.Extent(ctx, replay.Decisions)
-			if err != nil {
-				return withCode(config.ExitNotCarriedOut, err)
-			}
-			if !decisions.Empty() && (!decisions.Trimmed || decisions.First.Compare(p.span.To) <= 0) {
-				return c.simulate(ctx, sys, p, settings, longest)
-			}
+		left, err := decisionsLeft(ctx, p)
+		if err != nil {
+			return withCode(config.ExitNotCarriedOut, err)
+		}
+		if left && !c.Estimate {
+			return c.simulate(ctx, sys, p, settings, longest)
 		}
 		return c.estimate(ctx, sys, p, settings)
 	})
+}
+
+// decisionsLeft says whether there are decisions of the range: else nothing can be simulated.
+func decisionsLeft(ctx context.Context, p *past) (bool, error) {
+	decisions, err := p.source.Extent(ctx, replay.Decisions)
+	return !decisions.Empty() && (!decisions.Trimmed || decisions.First.Compare(p.span.To) <= 0), err
 }
 
 func (c *replayWhatIf) simulate(ctx context.Context, sys *system, p *past, settings []replay.Settings, longest time.Duration) error {
