@@ -25,7 +25,8 @@ type flowCase struct {
 type flow struct {
 	flowCase
 	Plans int `json:"plans"`
-	// Noticed is the time from just before the hash went to Redis until the late observation was read from the stream.
+	// Noticed is the time from just before the hash went to Redis until the end of the millisecond in the entry ID of the
+	// late observation.
 	Noticed spread `json:"written_to_observation"`
 	// InTime plans had their heat within the allowed wait; Covered of them have a late observation that says so. Heat
 	// found after the deadline proves nothing about the wait and counts as not covered.
@@ -60,8 +61,7 @@ func (c flowCase) run(t *trial, binary string) flow {
 	t.Cleanup(func() { _ = tail.end() })
 	meter := startMeter(t, h.pids())
 
-	behind, err := l.run(t.ctx, h.newClient(), h.newClient())
-	t.check("write the load", err)
+	behind := l.run(t, h.server.Addr())
 	f := flow{flowCase: c, Plans: l.plans, Behind: millis(behind)}
 	f.await(t, h, tail)
 	f.CPU = meter.cpu()

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"heatobserver/pipeline"
 )
@@ -31,7 +28,8 @@ type load struct {
 
 	ids     []string
 	index   map[string]int
-	pairs   [][]string
+	plan    [][]byte // the commands that write each plan
+	hash    [][]byte // and its heat
 	heat    []heatAt
 	written []time.Duration // since epoch, when the hash of each plan was on its way to Redis; 0 never
 	epoch   time.Time
@@ -70,13 +68,14 @@ func newLoad(rate float64, plans int, delay func(*rand.Rand) time.Duration) *loa
 	const seed = 4
 	l := &load{
 		rate: rate, plans: plans, delay: delay, ids: make([]string, plans), index: make(map[string]int, plans),
-		pairs: make([][]string, plans), written: make([]time.Duration, plans), epoch: time.Now(),
+		plan: make([][]byte, plans), hash: make([][]byte, plans), written: make([]time.Duration, plans), epoch: time.Now(),
 	}
 	rng := rand.New(rand.NewPCG(seed, uint64(plans)))
 	now := time.Now()
 	for i := range plans {
-		l.pairs[i] = pipeline.PlanPairs(seed, uint64(i), now)
-		l.ids[i] = l.pairs[i][1]
+		pairs := pipeline.PlanPairs(seed, uint64(i), now)
+		l.ids[i] = pairs[1]
+		l.plan[i], l.hash[i] = xadd(pairs), hashOf(pairs[1], pairs[3])
 		l.index[l.ids[i]] = i
 		if d := delay(rng); d >= 0 {
 			l.heat = append(l.heat, heatAt{i, l.moment(i) + d})
@@ -91,72 +90,78 @@ func (l *load) moment(plan int) time.Duration {
 	return time.Duration(float64(plan) / l.rate * float64(time.Second))
 }
 
-// run writes plans and heat and returns when both are written, and how far it fell behind at worst.
-func (l *load) run(ctx context.Context, plans, heat *redis.Client) (behind time.Duration, err error) {
-	start := time.Now()
+// run writes plans and heat and returns when Redis has taken both, and how far the writing fell behind at worst.
+func (l *load) run(t *trial, addr string) (behind time.Duration) {
+	start := time.Now().Add(10 * time.Millisecond)
+	plans, heat := dialWire(t, addr), dialWire(t, addr)
 	var behindPlans, behindHeat time.Duration
 	var errPlans, errHeat error
 	var both sync.WaitGroup
-	both.Go(func() { behindPlans, errPlans = l.writePlans(ctx, plans, start) })
-	both.Go(func() { behindHeat, errHeat = l.writeHeat(ctx, heat, start) })
+	both.Go(func() { behindPlans, errPlans = l.writePlans(t.ctx, plans, start) })
+	both.Go(func() { behindHeat, errHeat = l.writeHeat(t.ctx, heat, start) })
 	both.Wait()
-	if errPlans != nil {
-		return 0, errPlans
-	}
-	return max(behindPlans, behindHeat), errHeat
+	t.check("write the plans", errPlans)
+	t.check("write the heat", errHeat)
+	return max(behindPlans, behindHeat)
 }
 
-// batch is how many plans or hashes travel in one pipeline at most: so many are due at once only after a pause.
-const batch = 256
+// step is the time whose writes travel together. A timer for each of 5000 writes a second would cost the machine as much as
+// what is measured.
+const step = time.Millisecond
 
-// writePlans writes every plan at its moment.
-func (l *load) writePlans(ctx context.Context, client *redis.Client, start time.Time) (behind time.Duration, err error) {
-	for next := 0; next < l.plans; {
-		pauseUntil(ctx, start.Add(l.moment(next)))
-		elapsed := time.Since(start)
+// await waits for the end of the step in which something is due, and says how much of the load is due then.
+func await(ctx context.Context, start time.Time, due time.Duration) (elapsed time.Duration) {
+	pauseUntil(ctx, start.Add(due.Truncate(step)+step))
+	return time.Since(start)
+}
+
+// writePlans writes every plan at the end of the step in which it is due.
+func (l *load) writePlans(ctx context.Context, w *wire, start time.Time) (behind time.Duration, err error) {
+	for next := 0; next < l.plans && ctx.Err() == nil; {
+		elapsed := await(ctx, start, l.moment(next))
 		behind = max(behind, elapsed-l.moment(next))
-		pipe := client.Pipeline()
-		for ; next < l.plans && l.moment(next) <= elapsed && pipe.Len() < batch; next++ {
-			pipe.XAdd(ctx, &redis.XAddArgs{Stream: planStream, Values: l.pairs[next]})
+		for ; next < l.plans && l.moment(next) <= elapsed; next++ {
+			if err := w.write(l.plan[next]); err != nil {
+				return behind, err
+			}
 		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return behind, fmt.Errorf("write plans: %w", err)
+		if err := w.out.Flush(); err != nil {
+			return behind, err
 		}
 	}
-	return behind, nil
+	return behind, w.settle(ctx)
 }
 
-// writeHeat writes every hash at its moment, and notes when. Its clock is read before the hash goes out: what is measured
-// from there holds the way to Redis as well.
-func (l *load) writeHeat(ctx context.Context, client *redis.Client, start time.Time) (behind time.Duration, err error) {
-	for next := 0; next < len(l.heat); {
-		pauseUntil(ctx, start.Add(l.heat[next].due))
-		elapsed := time.Since(start)
+// writeHeat writes every hash at the end of the step in which it is due, and notes when. Its clock is read before the hash
+// goes out: what is measured from there holds the way to Redis as well.
+func (l *load) writeHeat(ctx context.Context, w *wire, start time.Time) (behind time.Duration, err error) {
+	for next := 0; next < len(l.heat) && ctx.Err() == nil; {
+		elapsed := await(ctx, start, l.heat[next].due)
 		behind = max(behind, elapsed-l.heat[next].due)
-		pipe := client.Pipeline()
-		first := next
-		for ; next < len(l.heat) && l.heat[next].due <= elapsed && pipe.Len() < 2*batch; next++ {
-			l.writeOne(ctx, pipe, l.heat[next].plan)
-		}
 		stamp := time.Since(l.epoch)
-		for _, h := range l.heat[first:next] {
-			l.written[h.plan] = stamp
+		for ; next < len(l.heat) && l.heat[next].due <= elapsed; next++ {
+			plan := l.heat[next].plan
+			l.written[plan] = stamp
+			w.sent++ // there are two commands
+			if err := w.write(l.hash[plan]); err != nil {
+				return behind, err
+			}
 		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return behind, fmt.Errorf("write heat: %w", err)
+		if err := w.out.Flush(); err != nil {
+			return behind, err
 		}
 	}
-	return behind, nil
+	return behind, w.settle(ctx)
 }
 
-// writeOne writes a hash as the heat bridge does: twelve fields, and its time to live.
-func (l *load) writeOne(ctx context.Context, pipe redis.Pipeliner, plan int) {
-	key := heatPrefix + l.ids[plan]
-	pipe.HSet(ctx, key, "ts_epoch", "1700000000", "symbol", l.pairs[plan][3], "plan_id", l.ids[plan],
+// hashOf encodes the commands that write a hash as the heat bridge does: twelve fields, and its time to live.
+func hashOf(planID, symbol string) []byte {
+	key := heatPrefix + planID
+	set := appendCommand(nil, "HSET", key, "ts_epoch", "1700000000", "symbol", symbol, "plan_id", planID,
 		"in_action", "FULL_CLOSE_PROPOSED", "out_action", "PARTIAL_CLOSE_PROPOSED", "heat_level", "hot", "heat_score", "0.8765",
 		"heat_action", "DOWNGRADE_FULL_TO_PARTIAL", "recommended_partial", "0.25", "reason", "heat_hot", "mode", "shadow",
 		"debug_json", `{"source":"bench"}`)
-	pipe.Expire(ctx, key, 30*time.Minute)
+	return appendCommand(set, "EXPIRE", key, "1800")
 }
 
 // pauseUntil waits for a moment, or for the end of ctx.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -17,50 +16,70 @@ import (
 // seen is what the observed stream said of one plan at one observation point.
 type seen struct {
 	times int           // observations; more than one is a fault of the observer
-	at    time.Duration // since the epoch of the load, when the first was read here
+	at    time.Duration // since the epoch of the load, the end of the millisecond in the entry ID of the first
 	what  event.Observation
 }
 
-// tail reads the observed stream as it grows, on the clock that stamped the heat.
+// tail counts the observed stream as it grows, and reads it when all is over: reading along would take a good part of the
+// machine from what is measured. When an observation was made, its entry ID tells, by the clock of the same machine.
 type tail struct {
 	load    *load
 	client  *redis.Client
 	early   []seen
 	late    []seen
-	sawLate atomic.Int64
-	saw     atomic.Int64
-	strange int // entries that are no observation of a plan of ours
+	saw     atomic.Int64 // entries in the stream
+	strange int          // entries that are no observation of a plan of ours
 
+	ctx  context.Context //nolint:containedctx // that of the trial
 	stop context.CancelFunc
 	done sync.WaitGroup
+	read sync.Once
 	err  error
 }
 
-// startTail begins to read. end must be called.
+// startTail begins to count. end must be called.
 func startTail(ctx context.Context, client *redis.Client, l *load) *tail {
-	t := &tail{load: l, client: client, early: make([]seen, l.plans), late: make([]seen, l.plans)}
+	t := &tail{load: l, client: client, early: make([]seen, l.plans), late: make([]seen, l.plans), ctx: ctx}
 	ctx, t.stop = context.WithCancel(ctx)
-	t.done.Go(func() { t.err = t.read(ctx) })
+	t.done.Go(func() { t.count(ctx) })
 	return t
 }
 
-func (t *tail) read(ctx context.Context) error {
-	from := "0"
+func (t *tail) count(ctx context.Context) {
 	for ctx.Err() == nil {
-		streams, err := t.client.XRead(ctx, &redis.XReadArgs{Streams: []string{observedStream, from}, Count: 1000, Block: 100 * time.Millisecond}).Result()
-		at := time.Since(t.load.epoch)
-		switch {
-		case errors.Is(err, redis.Nil), ctx.Err() != nil:
-			continue
-		case err != nil:
+		if n, err := t.client.XLen(ctx, observedStream).Result(); err == nil {
+			t.saw.Store(n)
+		}
+		pauseUntil(ctx, time.Now().Add(20*time.Millisecond))
+	}
+}
+
+// end stops counting and reads the stream; only the first call does.
+func (t *tail) end() error {
+	t.stop()
+	t.done.Wait()
+	t.read.Do(func() { t.err = t.readAll() })
+	return t.err
+}
+
+func (t *tail) readAll() error {
+	for from := "-"; ; {
+		page, err := t.client.XRangeN(t.ctx, observedStream, from, "+", 1000).Result()
+		if err != nil {
 			return fmt.Errorf("read observations: %w", err)
 		}
-		for _, m := range streams[0].Messages {
-			t.take(m, at)
-			from = m.ID
+		if len(page) == 0 {
+			return nil
+		}
+		for _, m := range page {
+			id, err := entry.ParseID(m.ID)
+			if err != nil {
+				return fmt.Errorf("read observations: %w", err)
+			}
+			t.take(m, id.Time().Add(time.Millisecond).Sub(t.load.epoch))
+			from = "(" + m.ID
 		}
 	}
-	return nil
 }
 
 func (t *tail) take(m redis.XMessage, at time.Duration) {
@@ -83,15 +102,4 @@ func (t *tail) take(m redis.XMessage, at time.Duration) {
 		return
 	}
 	s.at, s.what = at, o
-	t.saw.Add(1)
-	if o.Point == event.Late {
-		t.sawLate.Add(1)
-	}
-}
-
-// end stops reading and returns why it stopped before, if it did.
-func (t *tail) end() error {
-	t.stop()
-	t.done.Wait()
-	return t.err
 }

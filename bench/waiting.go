@@ -36,7 +36,6 @@ func (c waitingCase) run(t *trial, binary string) waiting {
 	l := newLoad(heatRate, c.Plans, fixed(0))
 	h := observe(t, binary, c.Scheme, startServer(t), inFlight(c.Plans), maxWait(10*time.Minute))
 	w := waiting{waitingCase: c}
-	client := h.newClient()
 	w.settle(t)
 	before := w.memory(t, h)
 	w.EmptyMB = before.now
@@ -45,8 +44,7 @@ func (c waitingCase) run(t *trial, binary string) waiting {
 	w.EmptyRedis = idle.cpu()["redis"]
 
 	plansOnly := newLoad(writeRate, c.Plans, func(*rand.Rand) time.Duration { return never })
-	_, err := plansOnly.run(t.ctx, client, client)
-	t.check("write the plans", err)
+	plansOnly.run(t, h.server.Addr())
 	t.await(fmt.Sprintf("%d plans wait", c.Plans), func() bool { return h.child.series("heat_observer_waiting_plans") == float64(c.Plans) })
 	w.settle(t)
 
@@ -89,7 +87,7 @@ func (waiting) looks(t *trial, h *house) float64 {
 func (w *waiting) resolve(t *trial, h *house, l *load) {
 	tail := startTail(t.ctx, h.newClient(), l)
 	t.Cleanup(func() { _ = tail.end() })
-	_, err := l.writeHeat(t.ctx, h.newClient(), time.Now())
+	_, err := l.writeHeat(t.ctx, dialWire(t, h.server.Addr()), time.Now())
 	t.check("write the heat", err)
 	limit := time.Now().Add(time.Minute)
 	for tail.saw.Load() < 2*int64(w.Plans) && time.Now().Before(limit) && t.ctx.Err() == nil {

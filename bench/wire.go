@@ -12,7 +12,7 @@ import (
 	"heatobserver/entry"
 )
 
-// wire is a connection on which commands travel as they were encoded beforehand, so that writing plans costs the machine
+// wire is a connection on which commands travel as they were encoded beforehand, so that writing a load costs the machine
 // next to nothing beside what is measured. Replies are read and counted, no more.
 type wire struct {
 	conn    net.Conn
@@ -35,7 +35,7 @@ func dialWire(t *trial, addr string) *wire {
 	return w
 }
 
-// read counts the replies of XADD: two lines each, or one that begins with "-".
+// read counts the replies: two lines for an entry ID, else one, which begins with "-" for an error.
 func (w *wire) read() error {
 	in := bufio.NewReaderSize(w.conn, 256<<10)
 	for {
@@ -43,11 +43,14 @@ func (w *wire) read() error {
 		if err != nil {
 			return err
 		}
-		if line[0] == '-' {
+		switch line[0] {
+		case '-':
 			line = strings.TrimSpace(line)
 			w.failed.CompareAndSwap(nil, &line)
-		} else if _, err := in.ReadSlice('\n'); err != nil {
-			return err
+		case '$':
+			if _, err := in.ReadSlice('\n'); err != nil {
+				return err
+			}
 		}
 		w.replies.Add(1)
 	}
@@ -77,16 +80,20 @@ func (w *wire) settle(ctx context.Context) error {
 		pauseUntil(ctx, time.Now().Add(time.Millisecond))
 	}
 	if text := w.failed.Load(); text != nil {
-		return fmt.Errorf("a plan was refused: %s", *text)
+		return fmt.Errorf("a write was refused: %s", *text)
 	}
 	return nil
 }
 
 // xadd encodes the command that writes a plan.
 func xadd(pairs []string) []byte {
-	command := fmt.Appendf(nil, "*%d\r\n", 3+len(pairs))
-	for _, s := range append([]string{"XADD", planStream, "*"}, pairs...) {
-		command = entry.AppendString(command, s)
+	return appendCommand(nil, append([]string{"XADD", planStream, "*"}, pairs...)...)
+}
+
+func appendCommand(dst []byte, words ...string) []byte {
+	dst = fmt.Appendf(dst, "*%d\r\n", len(words))
+	for _, s := range words {
+		dst = entry.AppendString(dst, s)
 	}
-	return command
+	return dst
 }
