@@ -112,8 +112,14 @@ func (p *probe) complete(seen string, heat map[string]string) Check {
 	return pass("%s, %d fields", seen, len(heat))
 }
 
-// noKey explains a decision without a key: the bridge does not read, or is behind, or its keys do not live or are elsewhere.
+// noKey explains a decision without a key: the keys are elsewhere, or the bridge does not read or is behind, or its keys do
+// not live. The prefix comes first: where it is wrong, whatever the bridge does shows nothing.
 func (p *probe) noKey(ctx context.Context, seen string, age time.Duration) Check {
+	if ids, err := p.planIDs(ctx); err == nil {
+		if _, other, _, err := p.elsewhere(ctx, ids); err == nil && other != "" {
+			return bad(Fail, prefixHint, "%s; the heat bridge writes, but under another prefix: %s, not %s", seen, other, p.Prefix)
+		}
+	}
 	group, err := stream.Inspect(ctx, p.redis, p.Decisions, p.BridgeGroup)
 	switch {
 	case err != nil:

@@ -13,6 +13,8 @@ const (
 	scanCount  = 1000 // keys that Redis looks at in one round
 )
 
+const prefixHint = "set P28_HEAT_LOOKUP_PREFIX to what the heat bridge writes; a wrong prefix looks exactly like heat that never comes"
+
 // prefix looks whether keys exist under the lookup prefix, and if not, which prefix the pipeline does use.
 func (p *probe) prefix(ctx context.Context) Check {
 	n := 0
@@ -34,18 +36,16 @@ func (p *probe) prefix(ctx context.Context) Check {
 	if err != nil {
 		return cannot(err)
 	}
-	hint := "set P28_HEAT_LOOKUP_PREFIX to what the heat bridge writes; a wrong prefix looks exactly like heat that never comes"
-	if n, err = p.under(ctx, wrongPrefix, ids); err == nil && n > 0 {
-		return bad(Fail, hint, "wrong prefix: nothing under %s; the pipeline uses %s, the known wrong one", p.Prefix, wrongPrefix)
-	}
-	own, other, looked, err := p.sample(ctx, ids)
+	own, other, looked, err := p.elsewhere(ctx, ids)
 	switch {
 	case err != nil:
 		return cannot(err)
 	case own > 0:
 		return bad(Warn, "see the golden chain: none is of a new plan", "%d older keys under %s", own, p.Prefix)
+	case other == wrongPrefix:
+		return bad(Fail, prefixHint, "wrong prefix: nothing under %s; the pipeline uses %s, the known wrong one", p.Prefix, other)
 	case other != "":
-		return bad(Fail, hint, "wrong prefix: nothing under %s; the pipeline uses %s", p.Prefix, other)
+		return bad(Fail, prefixHint, "wrong prefix: nothing under %s; the pipeline uses %s", p.Prefix, other)
 	}
 	return bad(Fail, "see whether the heat bridge is running, then its prefix", "nothing under %s, nor by_plan keys elsewhere in a sample of %d rounds of SCAN", p.Prefix, looked)
 }
@@ -68,6 +68,19 @@ func (p *probe) under(ctx context.Context, prefix string, ids []string) (n int, 
 		n += int(there)
 	}
 	return n, nil
+}
+
+// elsewhere finds the prefix under which the heat of new plans stands when it is not ours: the known wrong one, or another
+// that a sample shows. It is "" when ours has keys, own of them in the sample.
+func (p *probe) elsewhere(ctx context.Context, ids []string) (own int, other string, rounds int, err error) {
+	if n, err := p.under(ctx, wrongPrefix, ids); err == nil && n > 0 && p.Prefix != wrongPrefix {
+		return 0, wrongPrefix, 0, nil
+	}
+	own, other, rounds, err = p.sample(ctx, ids)
+	if own > 0 {
+		other = ""
+	}
+	return own, other, rounds, err
 }
 
 // sample scans a bounded part of the keys for those under the prefix, and for hashes that end in the ID of a new plan.

@@ -205,6 +205,10 @@ func TestBrokenPipelineIsRefusedWithItsCause(t *testing.T) {
 			found := named(t, report, c.check)
 			require.Equal(t, verify.Fail, found.Verdict, text(report))
 			require.Contains(t, found.Seen, c.cause, text(report))
+			if c.check == "lookup prefix" { // nor does another check lead astray
+				require.Contains(t, named(t, report, "golden chain").Seen, "under another prefix: "+c.world.bridge.Prefix, text(report))
+				require.Contains(t, named(t, report, "golden chain").Hint, "P28_HEAT_LOOKUP_PREFIX")
+			}
 			require.False(t, report.OK)
 			require.Less(t, took, 25*time.Second)
 		})
