@@ -11,7 +11,7 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken soak scale fleet-test fuzz cover lint format check tools build run demo pipeline compose-test manifests clean
+.PHONY: help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken soak scale fleet-test fuzz cover lint format check tools vuln release release-check build run demo pipeline compose-test manifests clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,15 @@ format: ## Format all Go files
 check: ## Formatting, go.mod and the container files
 	.ci/check
 
+vuln: ## Known vulnerabilities in what the processor calls; says so where the database is out of reach
+	.ci/vuln
+
+release: ## Static binaries for linux/amd64 and arm64 with bills of materials and checksums, in dist/
+	.ci/release dist
+
+release-check: ## Build a release twice in different folders and compare every byte (some minutes)
+	.ci/release-check
+
 tools: ## Install what the tests need beside Go: redis-server, a C compiler
 	@.ci/install
 
@@ -135,4 +144,4 @@ manifests: ## Decode the Kubernetes manifests strictly (a module of its own; som
 	cd deploy/kubernetes && go vet ./... && go test ./...
 
 clean: ## Remove what was built and measured
-	rm -rf bin coverage.out
+	rm -rf bin dist coverage.out
