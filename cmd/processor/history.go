@@ -108,6 +108,9 @@ func liveNames(cfg config.Config) []string {
 	for _, part := range cfg.Names() {
 		names = append(names, part.Plan, part.Observed, part.Dead, part.Redrive)
 	}
+	for _, n := range cfg.Names() { // of every partition
+		names = append(names, n.Plan, n.Observed, n.Dead, n.Redrive)
+	}
 	for _, s := range config.Settings() {
 		if strings.HasSuffix(s.Name, "_STREAM") {
 			names = append(names, s.Default)

@@ -144,6 +144,7 @@ func TestReplayIntoStream(t *testing.T) {
 		w.does(2, "replay", "--heat-obs-stream", "lab:mine", "--plan-stream", "lab:plans", "--to-stream", live)
 	}
 	w.does(2, "replay", "--heat-obs-stream", "lab:mine", "--to-stream", "lab:mine")
+	w.does(2, "replay", "--plan-streams", plansName+":{k}*2", "--to-stream", observedName+":{1}")
 	require.Equal(t, before, w.state())
 
 	file := filepath.Join(t.TempDir(), "observed.jsonl")
