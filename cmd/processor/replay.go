@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -33,6 +35,7 @@ type replayReport struct {
 	ReadDelay    time.Duration `default:"0s" help:"Time from the publishing of a plan to the first look."`
 	Observations string        `placeholder:"FILE" help:"Write every observation to this file, one JSON object a line."`
 	ToStream     string        `placeholder:"STREAM" help:"Write every observation into this stream too. Live names are refused."`
+	HTML         string        `name:"html" placeholder:"FILE" help:"Write the report as one page with pictures too."`
 	Speed        replaySpeed   `default:"instant" help:"Pace of what is written: instant, original, or a factor as 10x."`
 }
 
@@ -42,6 +45,7 @@ func (replayReport) Help() string {
   processor replay --from -24h
   processor replay --archive history --from 2026-11-24T08:00:00Z --to 2026-11-24T09:00:00Z --json
   processor replay --archive history --observations observed.jsonl
+  processor replay --from -24h --html report.html
   processor replay --from -1h --to-stream lab:observed --speed 10x
 
 Max wait, poll interval, dedupe TTL and the names of the streams are those of the settings. Plans that wait at once are not limited: processor replay what-if looks at that. The decisions that a range needs are read beyond its ends. What lies too near to the end of the history, or before the decisions that are left, is undecided and left out of what is written.
@@ -68,8 +72,22 @@ func (c *replayReport) Run(ctx context.Context, sys *system) error {
 		if result == nil || errors.Is(err, app.ErrTarget) {
 			return replayError(err, true)
 		}
-		return errors.Join(c.print(sys, p, s, result), err)
+		return errors.Join(c.writePage(p, s, result), c.print(sys, p, s, result), err)
 	})
+}
+
+// writePage writes the page where --html names one.
+func (c *replayReport) writePage(p *past, s replay.Settings, result *replay.Result) (err error) {
+	if c.HTML == "" {
+		return nil
+	}
+	f, err := os.Create(c.HTML)
+	if err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	from, to := position(p.span)
+	return replay.WritePage(f, replay.NewPage(result, from, to, s.MaxWait, replay.Limits(p.options, s.ReadDelay)))
 }
 
 // replayJSON is what --json prints.

@@ -118,6 +118,16 @@ func TestReplay(t *testing.T) {
 		fromArchive, _ := w.does(0, append(args, "--archive", dir)...)
 		require.Equal(t, stdout, fromArchive, "the same bytes from an archive")
 	}
+	page := filepath.Join(t.TempDir(), "page.html")
+	plain, _ := w.does(0, "replay")
+	withPage, _ := w.does(0, "replay", "--html", page)
+	require.Equal(t, plain, withPage)
+	html, err := os.ReadFile(page)
+	require.NoError(t, err)
+	golden(t, "replay.html", string(html))
+	require.Contains(t, string(html), "&lt;b&gt;&amp;USDT", "nothing of an entry becomes markup")
+	w.does(1, "replay", "--html", "/nowhere/page.html")
+
 	w.does(0, "replay", "--observations", file)
 	fromStreams, err := os.ReadFile(file)
 	require.NoError(t, err)
