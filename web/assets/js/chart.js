@@ -55,6 +55,7 @@ export function axis(more) {
     font,
     grid: { stroke: colour("grid"), width: 1 },
     ticks: { show: false },
+    gap: 7,
     ...more,
   };
 }
@@ -63,7 +64,7 @@ export function axis(more) {
 export function timeAxis() {
   return axis({
     space: 70,
-    size: 28,
+    size: 30,
     grid: { show: false },
     values: (_, at, __, ___, step) => at.map((t) => (step < 60 ? clock(t * 1000) : clock(t * 1000).slice(0, 5))),
   });

@@ -63,6 +63,9 @@ export function clock(at, millis = false) {
   return millis ? `${day}.${String(d.getMilliseconds()).padStart(3, "0")}` : day;
 }
 
+/** A sentence of the API with its moments as the reader's clock has them. */
+export const local = (words) => words.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (at) => clock(Date.parse(at)));
+
 /** The name of an observation point as the contract has it, in one word. */
 export function point(name) {
   return { create_apply_plan: "early", publish_plan_post: "late" }[name] ?? name;

@@ -1,6 +1,6 @@
 // The one number: late coverage now, beside the early one and that of a day ago, and the verdict in words.
 import { byId, el, replace, text } from "./dom.js";
-import { compact, count, ms, percent, points, round, seconds } from "./format.js";
+import { compact, count, local, ms, percent, points, round, seconds } from "./format.js";
 
 export function showSummary(s) {
   const share = percent(s.late.coverage);
@@ -22,7 +22,7 @@ export function showSummary(s) {
   facts([
     ["Early coverage", percent(s.early.coverage), s.early.enabled ? `${count(s.early.found)} of ${count(s.early.observations - s.early.after_deadline)} plans` : "switched off"],
     ["Late, found in time", count(s.late.found), `of ${count(s.late.observations - s.late.after_deadline)} plans`],
-    ["24 h ago", day.available && day.late ? percent(day.late.coverage) : "–", day.available && day.late ? `${points(s.late.coverage, day.late.coverage)} points since; early ${percent(day.early?.coverage)}` : day.note],
+    ["24 h ago", day.available && day.late ? percent(day.late.coverage) : "–", day.available && day.late ? `${points(s.late.coverage, day.late.coverage)} points since; early ${percent(day.early?.coverage)}` : local(day.note)],
     ["Wait until found", ms(s.late.wait_ms?.p50), `p99 ${ms(s.late.wait_ms?.p99)} of ${round(s.wait.max_wait_ms)}`],
     ["Advised max wait", round(s.wait.advised_max_wait_ms), s.wait.advised_because],
     ["Readers’ delay", ms(delay?.p50), `p99 ${ms(delay?.p99)}: what early waits before it looks`],
@@ -44,6 +44,6 @@ function facts(rows) {
     const [dt, dd, note] = list.children[i].children;
     text(dt, name);
     text(dd, value);
-    text(note, more ?? "");
+    text(note, more);
   });
 }

@@ -16,8 +16,8 @@ const coverage = new Chart(byId("coverage"), 190, () => ({
   axes: [timeAxis(), axis({ size: 52, values: (_, at) => at.map((v) => `${Math.round(v * 100)} %`) })],
   series: [
     time,
-    { label: "late", stroke: colour("late"), width: 2, value: (_, v) => percent(v), spanGaps: false },
-    { label: "early", stroke: colour("early"), width: 2, dash: [6, 4], value: (_, v) => percent(v), spanGaps: false },
+    { label: "late", stroke: colour("late"), width: 2, points: { size: 4, fill: colour("late") }, value: (_, v) => percent(v) },
+    { label: "early", stroke: colour("early"), width: 2, dash: [6, 4], points: { size: 4, fill: colour("early") }, value: (_, v) => percent(v) },
   ],
 }));
 

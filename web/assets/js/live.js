@@ -64,17 +64,21 @@ export class Live {
   }
 }
 
-/** Calls task now and again each so many seconds after it has ended, while the page is seen. */
+/**
+ * Calls task now and again each so many seconds after it has ended, while the page is seen; a second later where the
+ * task says, with false, that there is nothing to show yet.
+ */
 export function repeat(every, task) {
   const turn = async () => {
+    let pause = every;
     if (!document.hidden) {
       try {
-        await task();
+        if ((await task()) === false) pause = 1;
       } catch {
         // The event source shows that the connection is lost; the next turn asks again.
       }
     }
-    setTimeout(turn, every * 1000);
+    setTimeout(turn, pause * 1000);
   };
   turn();
 }

@@ -37,6 +37,18 @@ new Live(
   },
 );
 
-repeat(5, async () => showSeries(await get("series?buckets=120")));
-repeat(5, async () => showWaits(await get("waits")));
-repeat(30, async () => showWhatIf(await get("what-if")));
+repeat(5, async () => {
+  const answer = await get("series?buckets=120");
+  showSeries(answer);
+  return answer.history.first !== null;
+});
+repeat(5, async () => {
+  const answer = await get("waits");
+  showWaits(answer);
+  return answer.history.first !== null;
+});
+repeat(15, async () => {
+  const answer = await get("what-if");
+  showWhatIf(answer);
+  return answer.decided > 0;
+});
