@@ -48,7 +48,7 @@ func (p *Page) routes() http.Handler {
 	answers.HandleFunc("/api/v1/workers", snapshots("workers", func(s *snapshot) any { return s.workers(&p.opts) }))
 	answers.HandleFunc("/api/v1/series", p.series)
 	answers.HandleFunc("/api/v1/observations", p.observations)
-	answers.HandleFunc("/api/v1/plans/{plan_id}", p.plan)
+	answers.HandleFunc("/api/v1/plans", p.plan)
 	answers.HandleFunc("/api/v1/deadletters", p.deadLetters)
 	answers.HandleFunc("/api/v1/deadletters/{id}", p.deadLetter)
 	answers.HandleFunc("/api/v1/what-if", p.whatIf)

@@ -26,12 +26,13 @@ type Plan struct {
 }
 
 func (p *Page) plan(w http.ResponseWriter, r *http.Request) {
-	planID := r.PathValue("plan_id")
+	// Not a part of the path: browsers and servers take ".." and "a/../b" away there, even percent-encoded.
 	q := params{values: r.URL.Query()}
+	planID := q.values.Get("plan_id")
 	if !usable(planID) {
-		q.fault = "plan_id has to be 1 to 200 bytes of UTF-8 without control characters"
+		q.say("plan_id has to be 1 to 200 bytes of UTF-8 without control characters")
 	}
-	if q.refuse(w) {
+	if q.refuse(w, "plan_id") {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"sort"
 	"time"
 
 	"heatobserver/event"
@@ -108,7 +109,6 @@ func (p *PointSeries) set(i int, v Point) {
 type Waits struct {
 	Time time.Time `json:"time"`
 	Wait
-	BinMs   int64    `json:"bin_ms"`
 	Bins    []Bin    `json:"bins"`
 	Beyond  int      `json:"beyond"`
 	WaitMs  *Waiting `json:"wait_ms"`
@@ -124,10 +124,27 @@ type Bin struct {
 	AfterDeadline int   `json:"after_deadline"`
 }
 
-const binsMost = 120
+// binSteps are where bins begin in each power of ten: about as far apart on a logarithmic scale, so that waits of a hundred
+// milliseconds show their shape beside an allowed wait of seconds.
+var binSteps = []int64{10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 25, 28, 32, 36, 40, 45, 50, 56, 63, 70, 80, 90}
 
-// binWidths are readable widths of bins in milliseconds.
-var binWidths = []int64{1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 2000, 5000, 10_000}
+// binsTo are bins without gaps that begin at 0 and hold reach; no wait is longer than 90 s there.
+func binsTo(reach int64) []Bin {
+	begins := []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
+	for power := int64(1); power <= 1000; power *= 10 {
+		for _, step := range binSteps {
+			begins = append(begins, step*power)
+		}
+	}
+	bins := make([]Bin, 0, len(begins))
+	for i, from := range begins[:len(begins)-1] {
+		if from > reach {
+			break
+		}
+		bins = append(bins, Bin{From: from, To: begins[i+1]})
+	}
+	return bins
+}
 
 // waits are the late waits of all that is held. The bins reach beyond the allowed wait and the advised one.
 func (s *snapshot) waits(o *Options) Waits {
@@ -136,23 +153,15 @@ func (s *snapshot) waits(o *Options) Waits {
 	if out.Advised != nil {
 		reach = max(reach, min(*out.Advised, 5*out.MaxWaitMs)*11/10)
 	}
-	for _, out.BinMs = range binWidths {
-		if reach/out.BinMs < binsMost {
-			break
-		}
-	}
-	out.Bins = make([]Bin, min(binsMost, reach/out.BinMs+1))
-	for i := range out.Bins {
-		out.Bins[i].From, out.Bins[i].To = int64(i)*out.BinMs, int64(i+1)*out.BinMs
-	}
+	out.Bins = binsTo(reach)
 	var found []int64
 	for i := range s.items {
 		it := &s.items[i]
 		if it.bad || it.obs.Point != event.Late || !ours(&it.obs) {
 			continue
 		}
-		k := max(0, it.obs.WaitMs) / out.BinMs
-		if k >= int64(len(out.Bins)) {
+		k := sort.Search(len(out.Bins), func(i int) bool { return max(0, it.obs.WaitMs) < out.Bins[i].To })
+		if k == len(out.Bins) {
 			out.Beyond++
 			k = -1
 		}

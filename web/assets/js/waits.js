@@ -8,24 +8,21 @@ import { Chart, axis, mark } from "./chart.js";
 
 let waits = { bins: [], max_wait_ms: 0, advised_max_wait_ms: null };
 
-// Bins of growing width are drawn on a logarithmic axis, on which they are equally wide.
-const growing = () => waits.bins.length > 1 && new Set(waits.bins.map((b) => b.to_ms - b.from_ms)).size > 1;
-// An empty beginning is not drawn.
-const first = () => waits.bins.find((b) => b.found + b.given_up + b.after_deadline > 0)?.from_ms ?? 1;
-const least = () => (growing() ? 10 ** Math.floor(Math.log10(Math.max(1, first()))) : 0);
+// The axis is logarithmic, as the bins are, and an empty beginning is not drawn.
+const first = () => waits.bins.find((b) => b.found + b.given_up + b.after_deadline > 0)?.from_ms ?? 10;
+const least = () => 10 ** Math.floor(Math.log10(Math.max(1, first())));
 
 const logTicks = (_, at) => at.map((v) => (v !== null && /^[125]0*$/.test(String(v)) ? round(v) : ""));
-const linearTicks = (_, at) => at.map(round);
 
 const histogram = new Chart(byId("waits"), 190, () => ({
   legend: { show: false },
   cursor: { show: false },
   scales: {
-    x: { time: false, ...(growing() ? { distr: 3 } : {}), range: () => [least(), 1.1 * Math.max(waits.max_wait_ms, waits.bins.at(-1)?.to_ms ?? 1)] },
+    x: { time: false, distr: 3, range: () => [least(), 1.1 * Math.max(waits.max_wait_ms, waits.bins.at(-1)?.to_ms ?? 1)] },
     y: { range: (_, __, most) => [0, Math.max(1, most * 1.12)] },
   },
   axes: [
-    axis({ grid: { show: false }, size: 28, space: 56, values: growing() ? logTicks : linearTicks }),
+    axis({ grid: { show: false }, size: 30, space: 56, values: logTicks }),
     axis({ size: 52, values: (_, at) => at.map((v) => (Number.isInteger(v) ? compact(v) : "")) }),
   ],
   series: [{}, { paths: () => null, points: { show: false } }],
@@ -54,11 +51,9 @@ function bars(u) {
 
 /** Shows the answer of api/v1/waits. */
 export function showWaits(answer) {
-  const turned = growing();
   waits = answer;
   const all = (b) => b.found + b.given_up + b.after_deadline;
   histogram.set([answer.bins.map((b) => Math.max(b.from_ms, least())), answer.bins.map(all)]);
-  if (growing() !== turned) histogram.rebuild();
   const sum = (name) => answer.bins.reduce((n, b) => n + b[name], 0);
   text(
     byId("waits-words"),
@@ -80,7 +75,7 @@ const curve = new Chart(byId("curve"), 200, () => ({
   cursor: { show: false },
   scales: { x: { time: false, distr: 3, range: (_, from, to) => [Math.max(1, from), Math.max(10, to)] }, y: { range: [0, 1] } },
   axes: [
-    axis({ grid: { show: false }, size: 28, space: 56, values: logTicks }),
+    axis({ grid: { show: false }, size: 30, space: 56, values: logTicks }),
     axis({ size: 52, values: (_, at) => at.map((v) => `${Math.round(v * 100)} %`) }),
   ],
   series: [{}, { stroke: colour("late"), fill: `${colour("late")}22`, width: 2, points: { show: false }, paths: globalThis.uPlot.paths.stepped({ align: 1 }) }],
