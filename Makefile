@@ -87,6 +87,10 @@ fleet-test: tools ## On a machine of its own: the limit of the fleet, a failover
 	HEAT_FULL=1 CI=true go test -count=1 -v -timeout 10m -run '^TestFleetLimit$$' ./chaos/
 	HEAT_FULL=1 CI=true go test -count=1 -v -timeout 10m -run '^(TestSentinelFailover|TestCluster.*|TestFleetLimit.*)$$' ./app/
 
+.PHONY: screenshots
+screenshots: tools ## Pictures of the status page on a running demo, into docs/images
+	HEAT_SCREENSHOTS=$(CURDIR)/docs/images CI=true go test -count=1 -v -timeout 5m -run '^TestScreenshots$$' ./web/webtest/
+
 fuzz: ## Every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
 
@@ -122,7 +126,7 @@ release: ## Static binaries for linux/amd64 and arm64 with bills of materials an
 release-check: ## Build a release twice in different folders and compare every byte (some minutes)
 	.ci/release-check
 
-tools: ## Install what the tests need beside Go: redis-server, a C compiler
+tools: ## Install what the tests need beside Go: redis-server, promtool, Chromium, a C compiler
 	@.ci/install
 
 build: ## The static binary bin/processor

@@ -1,0 +1,3 @@
+// Package webtest holds the tests of the status page as people meet it: in a real Chromium, served by real workers on a
+// real Redis. It has no code of its own.
+package webtest

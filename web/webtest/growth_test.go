@@ -1,0 +1,52 @@
+package webtest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/heapprofiler"
+	"github.com/chromedp/cdproto/memory"
+
+	"heatobserver/internal/redistest"
+)
+
+// A page that stays open does not grow, however many observations, dead letters and looks at timelines go by.
+func TestOpenPageDoesNotGrow(t *testing.T) {
+	long(t)
+	srv := redistest.Start(t)
+	client := srv.Client()
+	w := startWorker(t, srv, "worker-a", "P28_LATE_OBS_MAX_WAIT_MS=100")
+	b := open(t)
+	b.visit(w.url())
+	sent := 0
+	pass := func() (nodes, listeners int64, elements float64) {
+		for range 5 {
+			for range 60 {
+				sent++
+				publish(t, client, fmt.Sprintf("plan-%d", sent))
+			}
+			publish(t, client, "") // two dead letters
+			observed(t, client, int64(2*sent))
+			newest := fmt.Sprintf("plan-%d", sent)
+			b.holds("the newest on the page", fmt.Sprintf(`[...document.querySelectorAll("#feed-rows button")].some((e) => e.textContent === %q)`, newest))
+			b.openPlan(newest)
+			b.do(`document.getElementById("plan").close(); document.activeElement.blur()`)
+		}
+		call(b, heapprofiler.CollectGarbage, cdp.Empty{})
+		counters := call(b, memory.GetDOMCounters, cdp.Empty{})
+		return counters.Nodes, counters.JsEventListeners, eval[float64](b, `document.getElementsByTagName("*").length`)
+	}
+	pass() // fills the tables
+	nodes, listeners, elements := pass()
+	for range 2 {
+		nodesNow, listenersNow, elementsNow := pass()
+		t.Logf("after %d plans: %d nodes, %d listeners, %g elements", sent, nodesNow, listenersNow, elementsNow)
+		// What waits for the collector makes the counters swing; growth would add hundreds in each pass.
+		if nodesNow > nodes+nodes/5 || listenersNow > listeners+20 || elementsNow > elements+50 {
+			t.Fatalf("it grows: from %d nodes, %d listeners and %g elements to %d, %d and %g",
+				nodes, listeners, elements, nodesNow, listenersNow, elementsNow)
+		}
+	}
+	b.quiet()
+}
