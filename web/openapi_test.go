@@ -58,7 +58,7 @@ func TestOpenAPI(t *testing.T) {
 		}
 		require.NoError(t, openapi3filter.ValidateResponse(t.Context(), answer), path)
 	}
-	reading := []string{"summary", "series", "waits", "flow", "workers", "observations", "plans/p1", "deadletters", "what-if"}
+	reading := []string{"summary", "series", "waits", "flow", "workers", "observations", "plans?plan_id=p1", "deadletters", "what-if"}
 	for _, name := range reading {
 		ask(http.StatusOK, "/api/v1/"+name) // of an empty Redis
 	}
@@ -81,7 +81,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	for _, name := range []string{
 		"series?minutes=-1", "series?buckets=1000000", "observations?limit=501", "observations?limit=x", "observations?reason=bad", "observations?obs_point=x",
-		"observations?before=1", "observations?symbol=" + long(201), "plans/" + long(201), "plans/%00", "plans/%ff", "deadletters?limit=0",
+		"observations?before=1", "observations?symbol=" + long(201), "plans", "plans?plan_id=" + long(201), "plans?plan_id=%00", "plans?plan_id=%ff", "deadletters?limit=0",
 		"deadletters/abc", "what-if?max_wait_ms=0", "events?every=61", "observations?limit=1&limit=2", "observations?unknown=1",
 	} {
 		ask(http.StatusBadRequest, "/api/v1/"+name)

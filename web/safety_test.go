@@ -43,7 +43,7 @@ func TestNothingChanges(t *testing.T) {
 	s.do("XADD", deadStream, "1-1", "reason", "bad_field")
 	paths := []string{
 		"/", "/assets/index.html", "/api/v1/summary", "/api/v1/series", "/api/v1/waits", "/api/v1/flow", "/api/v1/workers", "/api/v1/observations",
-		"/api/v1/plans/p1", "/api/v1/deadletters", "/api/v1/deadletters/1-1", "/api/v1/what-if", "/api/v1/events", "/api/v1/openapi.yaml", "/nothing",
+		"/api/v1/plans?plan_id=p1", "/api/v1/deadletters", "/api/v1/deadletters/1-1", "/api/v1/what-if", "/api/v1/events", "/api/v1/openapi.yaml", "/nothing",
 	}
 	s.do("CONFIG", "RESETSTAT")
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, "BREW"} {
