@@ -11,7 +11,7 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken soak scale fleet-test fuzz cover lint format check tools vuln release release-check build run demo pipeline compose-test manifests clean
+.PHONY: bench-page help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken soak scale fleet-test fuzz cover lint format check tools vuln release release-check build run demo pipeline compose-test manifests clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-latency: tools ## Publish to early observation at 10, 50 and 80 % of the m
 
 bench-deep: tools ## Ten million entries in the stream against 100,000 (needs 4 GB)
 	go run ./bench deep $(ARGS)
+
+bench-page: tools ## What 50 open status pages cost the observer: ARGS='--pages 200'
+	go run ./bench page $(ARGS)
 
 bench-replay: tools ## Replay of history from an archive and from Redis: plans/s, CPU, memory; ARGS='--quick', '--plans 10000000'
 	go run ./bench replay $(ARGS)

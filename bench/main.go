@@ -24,6 +24,7 @@ type commandLine struct {
 	Throughput throughputCommand `cmd:"" help:"Plans per second and CPU per plan: us, hand-written loops, and the stock transport."`
 	Latency    latencyCommand    `cmd:"" help:"Publish to early observation at 10, 50 and 80 % of what is the most, open loop."`
 	Deep       deepCommand       `cmd:"" help:"Ten million entries in the stream against a hundred thousand."`
+	Page       pageCommand       `cmd:"" help:"What open status pages cost the observer."`
 	Replay     replayCommand     `cmd:"" help:"Plans per second of history, from an archive and from Redis."`
 	Python     pythonCommand     `cmd:"" hidden:"" help:"The Python-like scheme, as a process of its own."`
 	Peer       peerCommand       `cmd:"" hidden:"" help:"A peer of the throughput measurement, as a process of its own."`

@@ -26,6 +26,8 @@ type variant struct {
 	processes int
 	early     bool
 	late      bool
+	// started is told of the processes as soon as they observe; nil for nobody.
+	started func(t *trial, processes []*child)
 }
 
 // The variants, in the order in which they run.
@@ -114,6 +116,9 @@ func (v variant) observe(t *trial, binary string, data *dataset, server *rediste
 	before, err := usageOf(server.PID())
 	t.check("measure Redis", err)
 	children := v.start(t, binary, server, own)
+	if v.started != nil {
+		v.started(t, children)
+	}
 	v.await(t, client, groups, data)
 	after, err := usageOf(server.PID())
 	t.check("measure Redis", err)
