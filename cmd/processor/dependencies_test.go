@@ -47,7 +47,7 @@ func licenceOf(t *testing.T, dir string) string {
 		require.NoError(t, err)
 		first, name := len(text), ""
 		for _, l := range licences {
-			if at := regexp.MustCompile(l.words).FindIndex(text); at != nil && at[0] < first {
+			if at := regexp.MustCompile(l.words).FindIndex(text); len(at) > 0 && at[0] < first {
 				first, name = at[0], l.name
 			}
 		}
