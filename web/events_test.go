@@ -25,7 +25,7 @@ func events(s *site, path string) (next func() (name, data string), stop func())
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, http.NoBody)
 	require.NoError(s.t, err)
-	resp, err := s.client.Do(req)
+	resp, err := s.client.Do(req) //nolint:bodyclose // stop closes it
 	require.NoError(s.t, err)
 	require.Equal(s.t, http.StatusOK, resp.StatusCode)
 	require.Equal(s.t, "text/event-stream", resp.Header.Get("Content-Type"))
