@@ -51,6 +51,18 @@ func TestAudit(t *testing.T) {
 	require.Contains(t, why, "800 ms before the deadline")
 }
 
+// TestAuditOfWhatStillGrows: what is recorded while the audit reads may rest on a decision that was read too early to be there.
+func TestAuditOfWhatStillGrows(t *testing.T) {
+	m := &memory{end: 1_000_000}
+	a, b := m.plan(999_800, "a"), m.plan(999_900, "b")
+	m.observed(1_000_000, a, "a", event.Late, event.OK, 150)
+	m.observed(1_000_001, b, "b", event.Late, event.OK, 101)
+	got := audit(t, m)
+	require.EqualValues(t, 1, got.Disagree, "of what was known when the audit began")
+	require.EqualValues(t, 1, got.Unprovable)
+	require.False(t, got.Bad())
+}
+
 func TestAuditOfAGoodRecording(t *testing.T) {
 	m := &memory{end: 1_000_000}
 	a := m.plan(1000, "a")
