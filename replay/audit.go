@@ -54,7 +54,7 @@ type Audit struct {
 	Doubled    int64
 	Held       int64 // publications whose observation the dedupe key held back
 	Undecided  int64 // the end of the history is too near to expect an observation
-	Unprovable int64 // redis_error, or decisions of that time are trimmed
+	Unprovable int64 // redis_error, recorded since the audit began, or decisions of that time are trimmed
 	Unjudged   int64 // published before the recording that still exists begins
 	Foreign    int64 // observations without source_id
 	Unmatched  int64 // observations of plans of the range that are trimmed

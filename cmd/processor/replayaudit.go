@@ -104,7 +104,7 @@ func printAudit(out *printer, r replay.AuditReport, s replay.AuditSettings) {
 		{r.Agree, "agree with the decisions"},
 		{r.Within, fmt.Sprintf("disagree by at most %v", s.Tolerance)},
 		{r.Disagree, "disagree by more"},
-		{r.Unprovable, "cannot be judged: redis_error, or the decisions of their time are gone"},
+		{r.Unprovable, "cannot be judged: redis_error, recorded since the audit began, or decisions gone"},
 		{r.Missing, "are missing"},
 		{r.Doubled, "are doubled"},
 		{r.Held, "not expected: the plan had been observed within the dedupe TTL"},
