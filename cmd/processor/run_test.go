@@ -28,7 +28,8 @@ func TestRunRefusesWhatTheOperatorMustMend(t *testing.T) {
 			[]string{"P28_LATE_OBS_POLL_MS", "P28_DEDUPE_TTL_SEC"}},
 		{"a misspelt name beside an error", append([]string{"P28_LATE_OBS_POL_MS=3", "P28_DEDUPE_TTL_SEC=0"}, usual...), nil,
 			[]string{"P28_DEDUPE_TTL_SEC", "P28_LATE_OBS_POLL_MS"}},
-		{"a cluster without a common hash tag", usual, []string{"--redis-cluster", "a:1,b:2", "--http-addr", "127.0.0.1:0"}, []string{"REDIS_CLUSTER"}},
+		{"a cluster where only some names share a hash tag", usual,
+			[]string{"--redis-cluster", "a:1,b:2", "--http-addr", "127.0.0.1:0", "--plan-stream", "{quantum}:apply.plan"}, []string{"REDIS_CLUSTER"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			environ := append([]string{"REDIS_URL=" + server.URL()}, tc.environ...)
