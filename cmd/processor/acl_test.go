@@ -209,7 +209,7 @@ func TestWorkerACL(t *testing.T) {
 	observed(8)
 	status, body := get(t, "http://"+second.addr()+"/readyz")
 	require.Equal(t, 200, status, body)
-	for _, path := range []string{"summary", "workers", "plans/a", "deadletters", "what-if"} { // whose collector reads everything
+	for _, path := range []string{"summary", "workers", "plans?plan_id=a", "deadletters", "what-if"} { // whose collector reads everything
 		status, body := get(t, "http://"+second.addr()+"/api/v1/"+path)
 		require.Equal(t, 200, status, body)
 		require.NotContains(t, body, `"reachable":false`)

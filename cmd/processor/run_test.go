@@ -29,7 +29,7 @@ func TestRunRefusesWhatTheOperatorMustMend(t *testing.T) {
 		{"a misspelt name beside an error", append([]string{"P28_LATE_OBS_POL_MS=3", "P28_DEDUPE_TTL_SEC=0"}, usual...), nil,
 			[]string{"P28_DEDUPE_TTL_SEC", "P28_LATE_OBS_POLL_MS"}},
 		{"a cluster where only some names share a hash tag", usual,
-			[]string{"--redis-cluster", "a:1,b:2", "--http-addr", "127.0.0.1:0", "--plan-stream", "{quantum}:apply.plan"}, []string{"REDIS_CLUSTER"}},
+			[]string{"--redis-cluster", "a:1,b:2", "--http-addr", "127.0.0.1:0", "--plan-stream", "{quantum}:apply.plan"}, []string{"P28_HEAT_OBS_STREAM", "{quantum}", "share a slot"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			environ := append([]string{"REDIS_URL=" + server.URL()}, tc.environ...)
