@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"net/http"
 	"time"
 
@@ -82,37 +81,43 @@ func (c *client) follow(r *http.Request, every time.Duration) {
 	}
 }
 
-// send writes all events of a snapshot at once.
+// send writes all events of a snapshot. Their bytes are those that all clients share: none is copied here.
 func (c *client) send(s *snapshot) error {
 	o := &c.page.opts
-	var b bytes.Buffer
-	frame := func(name string, data []byte) {
-		b.WriteString("event: " + name + "\ndata: ")
-		b.Write(data)
-		b.WriteString("\n\n")
+	events := []struct {
+		head string
+		data []byte
+	}{
+		{"event: summary\ndata: ", s.memo.get("summary", func() any { return s.summary(o) })},
+		{"event: flow\ndata: ", s.memo.get("flow", func() any { return s.flow(o) })},
+		{"event: workers\ndata: ", s.memo.get("workers", func() any { return s.workers(o) })},
+		{"event: observations\ndata: ", nil},
 	}
-	frame("summary", s.memo.get("summary", func() any { return s.summary(o) }))
-	frame("flow", s.memo.get("flow", func() any { return s.flow(o) }))
-	frame("workers", s.memo.get("workers", func() any { return s.workers(o) }))
 	if c.begun { // the first ones are asked for
-		if fresh := s.newSince(c.last); fresh != nil {
-			frame("observations", fresh)
-		}
+		events[3].data = s.newSince(c.last)
 	}
 	c.begun = true
 	if len(s.items) > 0 {
 		c.last = s.items[len(s.items)-1].id
 	}
-	return c.write(b.Bytes())
+	var parts [][]byte
+	for _, e := range events {
+		if e.data != nil {
+			parts = append(parts, []byte(e.head), e.data, []byte("\n\n"))
+		}
+	}
+	return c.write(parts...)
 }
 
 // write hands bytes to the client within the timeout.
-func (c *client) write(b []byte) error {
+func (c *client) write(parts ...[]byte) error {
 	if err := c.control.SetWriteDeadline(time.Now().Add(c.page.opts.WriteTimeout)); err != nil {
 		return err
 	}
-	if _, err := c.w.Write(b); err != nil {
-		return err
+	for _, part := range parts {
+		if _, err := c.w.Write(part); err != nil {
+			return err
+		}
 	}
 	return c.control.Flush()
 }
