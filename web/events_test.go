@@ -46,6 +46,19 @@ func events(s *site, path string) (next func() (name, data string), stop func())
 	return next, func() { cancel(); _ = resp.Body.Close() }
 }
 
+// hasRoom asks for a stream of events and leaves it at once.
+func hasRoom(s *site) bool {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/v1/events", http.NoBody)
+	require.NoError(s.t, err)
+	resp, err := s.client.Do(req)
+	require.NoError(s.t, err)
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
 func TestEventsTellWhatIsNew(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, redistest.Start(t))
@@ -100,14 +113,7 @@ func TestEventsHaveRoomForSome(t *testing.T) {
 		stop()
 	}
 	require.Eventually(t, func() bool { // the server notices that they have gone
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/v1/events", http.NoBody)
-		require.NoError(t, err)
-		resp, err := s.client.Do(req)
-		require.NoError(t, err)
-		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+		return hasRoom(s)
 	}, patience, 10*time.Millisecond)
 }
 
@@ -127,14 +133,7 @@ func TestEventsDropWhoDoesNotRead(t *testing.T) {
 	require.Eventually(t, func() bool {
 		status, _, _ := s.ask("/api/v1/events?every=61")
 		require.Equal(t, http.StatusBadRequest, status)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/v1/events", http.NoBody)
-		require.NoError(t, err)
-		resp, err := s.client.Do(req)
-		require.NoError(t, err)
-		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+		return hasRoom(s)
 	}, patience, 20*time.Millisecond)
 }
 
