@@ -52,6 +52,12 @@ func (l *link) reset() {
 	l.end()
 }
 
+// reset closes a connection that belongs to no link, so that the other side gets a reset.
+func reset(conn *net.TCPConn) {
+	_ = conn.SetLinger(0)
+	_ = conn.Close()
+}
+
 // passCommands passes on whole commands until the client leaves or a reply is to be lost. It tells the server
 // then that no more comes; the server does what it has been sent, in full, and closes its side, on which
 // readReplies ends the link.

@@ -20,6 +20,7 @@ type Proxy struct {
 	listener net.Listener // nil while connections are refused
 	links    map[*link]struct{}
 	closed   bool
+	cuts     int // how often Cut was called: what was still on its way then is not to survive it
 	latency  time.Duration
 	gate     chan struct{} // closed while bytes may pass
 	drops    int           // replies still to be lost, negative for all
@@ -49,6 +50,9 @@ func (p *Proxy) Target(addr string) {
 
 // Cut resets all connections. New ones are accepted at once.
 func (p *Proxy) Cut() {
+	p.mu.Lock()
+	p.cuts++
+	p.mu.Unlock()
 	for _, l := range p.snapshot() {
 		l.reset()
 	}
@@ -200,23 +204,27 @@ func (p *Proxy) accept(l net.Listener) {
 			return
 		}
 		p.mu.Lock()
-		target := p.target
+		target, cuts, refused := p.target, p.cuts, p.listener != l
 		p.mu.Unlock()
-		p.wg.Go(func() { p.serve(client.(*net.TCPConn), target) })
+		if refused { // Refuse came between the two
+			reset(client.(*net.TCPConn))
+			continue
+		}
+		p.wg.Go(func() { p.serve(client.(*net.TCPConn), target, cuts) })
 	}
 }
 
-// serve connects a client to the target. When the target cannot be reached the client's connection is reset.
-func (p *Proxy) serve(client *net.TCPConn, target string) {
+// serve connects a client to the target. When the target cannot be reached, or a Cut came meanwhile, the
+// client's connection is reset.
+func (p *Proxy) serve(client *net.TCPConn, target string, cuts int) {
 	server, err := net.DialTimeout("tcp", target, 5*time.Second)
 	if err != nil {
-		_ = client.SetLinger(0)
-		_ = client.Close()
+		reset(client)
 		return
 	}
 	l := &link{proxy: p, client: client, server: server.(*net.TCPConn), ended: make(chan struct{})}
 	p.mu.Lock()
-	if p.closed {
+	if p.closed || p.cuts != cuts {
 		p.mu.Unlock()
 		l.reset()
 		return

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -91,6 +92,37 @@ func TestRefuseConcernsNewConnections(t *testing.T) {
 	p.Refuse(false)
 	p.Cut()
 	eventually(t, "a connection after Refuse(false)", func() bool { return c.Ping(t.Context()).Err() == nil })
+}
+
+// TestNothingSurvivesAnOutage finds no connection alive that was on its way when the port closed.
+func TestNothingSurvivesAnOutage(t *testing.T) {
+	s := Start(t)
+	for range 200 {
+		p := NewProxy(t, s.Addr())
+		dialled := make(chan net.Conn, 100)
+		go func() {
+			defer close(dialled)
+			for range cap(dialled) {
+				conn, err := net.Dial("tcp", p.Addr())
+				if err != nil {
+					return
+				}
+				dialled <- conn
+			}
+		}()
+		(<-dialled).Close()
+		p.Refuse(true)
+		p.Cut()
+		for conn := range dialled {
+			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			_, _ = io.WriteString(conn, "*") // what the kernel has forgotten in silence answers this with a reset
+			if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("a connection is still there, of %d", p.Connections())
+			}
+			_ = conn.Close()
+		}
+		p.close()
+	}
 }
 
 func TestBlackholeHoldsBytesBack(t *testing.T) {
