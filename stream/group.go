@@ -139,8 +139,12 @@ func (s *subscription) cursor(ctx context.Context) (id entry.ID, known bool, err
 // keep is the loop that looks after what is in hand and after the group: it refreshes idle times, moves the cursor, and
 // counts what retention took.
 func (s *subscription) keep(ctx context.Context) {
-	const tendEvery = time.Second
+	const (
+		tendEvery = time.Second
+		restFor   = 5 // ticks, while nothing comes: only an operator moves the group then, or Redis loses it
+	)
 	s.tend(ctx)
+	rested := 0
 	refresh := time.NewTicker(s.cfg.MinIdle / 6)
 	defer refresh.Stop()
 	tend := time.NewTicker(tendEvery)
@@ -152,18 +156,31 @@ func (s *subscription) keep(ctx context.Context) {
 		case <-refresh.C:
 			s.refresh(ctx)
 		case <-tend.C:
-			s.tend(ctx)
+			if rested++; s.stirred() || rested >= restFor {
+				rested = 0
+				s.tend(ctx)
+			}
 		}
 	}
 }
 
-// refresh keeps from being claimed what has been in hand for a third of min idle.
+// stirred reports whether anything was taken since it was last asked, or is still in hand.
+func (s *subscription) stirred() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stirred := s.took || len(s.held) > 0
+	s.took = false
+	return stirred
+}
+
+// refresh keeps from being claimed what has been in hand for a third of min idle. The next third begins
+// when this refresh is done, so that an entry's turn is at every third tick and not, by a hair, at the second.
 func (s *subscription) refresh(ctx context.Context) {
-	now := time.Now()
+	start := time.Now()
 	var ids []entry.ID
 	s.mu.Lock()
 	for id, d := range s.held {
-		if now.Sub(d.at) >= s.cfg.MinIdle/3 {
+		if start.Sub(d.at) >= s.cfg.MinIdle/3 {
 			ids = append(ids, id)
 		}
 	}
@@ -177,10 +194,11 @@ func (s *subscription) refresh(ctx context.Context) {
 		s.log.DebugContext(ctx, "idle times were not refreshed", "err", err)
 		return
 	}
+	done := start.Add(min(time.Since(start), s.cfg.MinIdle/12)) // not where Redis took long to begin
 	s.mu.Lock()
 	for _, id := range ids {
 		if d := s.held[id]; d != nil {
-			d.at = now
+			d.at = done
 		}
 	}
 	s.mu.Unlock()

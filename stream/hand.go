@@ -17,6 +17,7 @@ func (s *subscription) take(entries []Entry, counts []int64) []*Delivery {
 	now := time.Now()
 	taken := make([]*Delivery, 0, len(entries))
 	s.mu.Lock()
+	s.took = true
 	for i, e := range entries {
 		switch {
 		case s.held[e.ID] != nil || s.settledMeanwhile[e.ID]:

@@ -49,6 +49,7 @@ type subscription struct {
 
 	mu       sync.Mutex
 	held     map[entry.ID]*Delivery
+	took     bool        // something was taken into hand since the group was tended
 	returned []entry.ID  // to be handed back
 	resumed  []*Delivery // resumed and not yet sent, see Bundle.Park
 	// settledMeanwhile are the entries settled since a claim was sent, nil while none is under way: an entry that was in

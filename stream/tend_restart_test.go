@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"heatobserver/entry"
 	"heatobserver/internal/redistest"
 )
 
@@ -36,4 +37,21 @@ func TestTendCountsNothingLostAfterARestart(t *testing.T) {
 	s.read("me", 1)
 	require.NoError(t, s.client.XTrimMaxLen(s.ctx, "in", 1).Err())
 	lost(1) // what is lost from then on is found again
+}
+
+// TestGroupRests: a group of which nothing was taken and nothing is in hand need not be tended each second.
+func TestGroupRests(t *testing.T) {
+	t.Parallel()
+	s := subscription{held: map[entry.ID]*Delivery{}}
+	require.False(t, s.stirred())
+	id := entry.ID{Ms: 1}
+	s.take([]Entry{{ID: id}}, nil)
+	require.True(t, s.stirred())
+	require.True(t, s.stirred(), "it is in hand")
+	delete(s.held, id)
+	require.False(t, s.stirred())
+	s.take([]Entry{{ID: id}}, nil)
+	delete(s.held, id)
+	require.True(t, s.stirred(), "it came and went between two ticks")
+	require.False(t, s.stirred())
 }
