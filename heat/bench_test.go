@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,4 +147,42 @@ func (instant) LookEach(_ context.Context, dst []event.Look, ids []string) []eve
 
 func (i instant) LookMany(ctx context.Context, dst []event.Look, ids []string) []event.Look {
 	return i.LookEach(ctx, dst, ids)
+}
+
+// BenchmarkLookAlone: 256 goroutines look at one plan each at a time, half of them with heat: our lanes beside go-redis' own
+// AutoPipeline with its defaults.
+func BenchmarkLookAlone(b *testing.B) {
+	server := redistest.Start(b)
+	client := server.NewClient(nil)
+	h := newHouse(b, server, nil)
+	auto, err := client.AutoPipeline()
+	if err != nil {
+		b.Fatal(err)
+	}
+	const plans = 1024
+	for i := range plans / 2 {
+		client.HSet(b.Context(), h.reader.prefix+planName(2*i), "heat_level", "hot", "decision_id", "d", "decided_at", "1")
+	}
+	for _, test := range []struct {
+		name string
+		look func(planID string) error
+	}{
+		{"lanes", func(id string) error { return h.reader.Look(b.Context(), id).Err }},
+		{"AutoPipeline", func(id string) error { return auto.HGetAll(b.Context(), h.reader.prefix+id).Err() }},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			var next atomic.Int64
+			b.SetParallelism(256 / runtime.GOMAXPROCS(0))
+			before := redisCPU(b, client)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := test.look(planName(int(next.Add(1)) % plans)); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+			b.ReportMetric(float64((redisCPU(b, client)-before).Nanoseconds())/float64(b.N), "redis-ns/op")
+		})
+	}
 }
