@@ -19,7 +19,7 @@ func tune(ctx context.Context, cfg config.Runtime, log *slog.Logger) (undo func(
 	percent := debug.SetGCPercent(cfg.GCPercent)
 	limit, given := cfg.Limit()
 	if !given {
-		limit = containerLimit()
+		limit = ContainerLimit()
 	}
 	before := debug.SetMemoryLimit(-1)
 	if limit > 0 {
@@ -32,8 +32,9 @@ func tune(ctx context.Context, cfg config.Runtime, log *slog.Logger) (undo func(
 	}
 }
 
-// containerLimit is Go's share of the limit of the cgroup, 0 where there is none.
-func containerLimit() int64 {
+// ContainerLimit is Go's share of the limit of the cgroup that this process is in, in bytes; 0 where there is none. It is
+// what GOMEMLIMIT is unless somebody sets it.
+func ContainerLimit() int64 {
 	limit, err := memlimit.ApplyRatio(memlimit.FromCgroup, containerShare)()
 	if err != nil || limit == 0 { // no cgroups, or none with a limit: nothing to keep to
 		return 0

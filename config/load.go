@@ -23,7 +23,7 @@ type Sources struct {
 type Value struct {
 	Setting Setting
 	Text    string // as it is shown: secrets are masked, certificates are only counted
-	Source  string // "default", "environment", "flag --redis-host" or "file:line"
+	Source  string // "default", "environment", "flag --redis-host", "file:line" or "container"
 }
 
 // SourceDefault is the Value.Source of a setting that nobody gave.

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
+	"heatobserver/app"
 	"heatobserver/config"
 )
 
@@ -32,6 +34,7 @@ Secrets are masked. Exit code 78 when something is wrong; all that is wrong is s
 // Run prints the table or the JSON to standard output, and warnings and errors to standard error.
 func (c *configCommand) Run(_ context.Context, sys *system) error {
 	_, report, err := c.load(sys)
+	showLimit(report.Values, app.ContainerLimit())
 	problems := problemsOf(err)
 	warnings := report.Warnings
 	if c.Strict {
@@ -55,6 +58,17 @@ func (c *configCommand) Run(_ context.Context, sys *system) error {
 		return &silentError{err}
 	}
 	return nil
+}
+
+// showLimit puts the memory limit that follows the container's where nobody gave another: it is known only in that
+// container.
+func showLimit(values []config.Value, limit int64) {
+	for i := range values {
+		v := &values[i]
+		if v.Setting.Name == "GOMEMLIMIT" && v.Source == config.SourceDefault && limit > 0 {
+			v.Text, v.Source = strconv.FormatInt(limit, 10), "container"
+		}
+	}
 }
 
 // problemsOf takes apart what config.Load joined.

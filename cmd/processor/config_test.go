@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"heatobserver/config"
 )
 
 // mixed is an environment and a command line with a value from every source but a file.
 var (
-	mixed     = append([]string{"REDIS_URL=redis://observer:hunter2@redis:6380/1", "P28_THROTTLE_BURST=5", "BINANCE_KEY=hunter2", "P28_LATE_OBS_POL_MS=5"}, usual...)
+	mixed     = append([]string{"REDIS_URL=redis://observer:hunter2@redis:6380/1", "P28_THROTTLE_BURST=5", "BINANCE_KEY=hunter2", "GOMEMLIMIT=off", "P28_LATE_OBS_POL_MS=5"}, usual...)
 	mixedArgs = []string{"config", "--late-obs-poll-ms", "50", "--pprof", "--late-obs-enabled=NO", "--redis-password=hunter2"}
 )
 
@@ -21,6 +23,31 @@ func TestConfigTable(t *testing.T) {
 	}
 	golden(t, "config.txt", stdout)
 	golden(t, "config.stderr.txt", stderr)
+}
+
+// TestConfigShowsTheLimit: what nobody has set follows the container, of which these tests may have one as well.
+func TestConfigShowsTheLimit(t *testing.T) {
+	values := func(source string) []config.Value {
+		return []config.Value{
+			{Setting: config.Setting{Name: "GOGC"}, Text: "200", Source: config.SourceDefault},
+			{Setting: config.Setting{Name: "GOMEMLIMIT"}, Text: "-", Source: source},
+		}
+	}
+	for _, c := range []struct {
+		source     string
+		limit      int64
+		text, from string
+	}{
+		{config.SourceDefault, 1 << 20, "1048576", "container"},
+		{config.SourceDefault, 0, "-", config.SourceDefault},
+		{"environment", 1 << 20, "-", "environment"},
+	} {
+		got := values(c.source)
+		showLimit(got, c.limit)
+		if got[0].Source != config.SourceDefault || got[1].Text != c.text || got[1].Source != c.from {
+			t.Errorf("%+v: %+v", c, got)
+		}
+	}
 }
 
 func TestConfigJSON(t *testing.T) {
