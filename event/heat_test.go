@@ -117,9 +117,22 @@ func TestDecodeDecisionErrors(t *testing.T) {
 		"empty":              nil,
 	}
 	for name, fields := range tests {
-		if d, err := event.DecodeDecision(planID, fields); err == nil {
+		d, err := event.DecodeDecision(planID, fields)
+		if err == nil {
 			t.Errorf("%s is accepted: %+v", name, d)
+			continue
 		}
+		if _, _, _, peeked := event.PeekDecision(planID, fields); peeked == nil || peeked.Error() != err.Error() {
+			t.Errorf("%s: decoded: %v, peeked: %v", name, err, peeked)
+		}
+	}
+	largest := entry.Make("plan_id", "p", "debug_json", strings.Repeat("x", event.MaxPlanBytes-50))
+	largest = entry.Make("plan_id", "p", "debug_json", strings.Repeat("x", event.MaxPlanBytes-50+event.MaxPlanBytes-len(largest)))
+	if _, err := event.DecodeDecision(planID, largest); err != nil || len(largest) != event.MaxPlanBytes {
+		t.Errorf("%d bytes: %v", len(largest), err)
+	}
+	if _, _, _, err := event.PeekDecision(planID, largest); err != nil {
+		t.Errorf("peeked at %d bytes: %v", len(largest), err)
 	}
 }
 
@@ -142,6 +155,7 @@ func TestDecisionRoundTrip(t *testing.T) {
 
 func FuzzDecodeDecision(f *testing.F) {
 	f.Add([]byte(hot.Fields()))
+	f.Add([]byte(entry.Make("plan_id", "p", "heat_score", "much")))
 	f.Fuzz(func(t *testing.T, fields []byte) {
 		d, err := event.DecodeDecision(planID, fields)
 		if entry.Fields(fields).Check() == nil {

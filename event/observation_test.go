@@ -138,6 +138,33 @@ func TestDebugJSON(t *testing.T) {
 	}
 }
 
+// TestDebugJSONDropsNoMoreThanItMust walks the limit down: what fits exactly stays, and one character less costs one key.
+func TestDebugJSONDropsNoMoreThanItMust(t *testing.T) {
+	o := cases(t)[0]
+	o.Decision = strings.Repeat("d", 200)
+	at := func(limit int) string {
+		got, _ := o.AppendFields(nil, limit).Get("debug_json")
+		return got
+	}
+	limit := len(at(1000))
+	for _, dropped := range []string{"in_action", "out_action", "mode", "apply_decision"} {
+		if got := at(limit); len(got) != limit || !strings.Contains(got, dropped) {
+			t.Errorf("limit %d: %s", limit, got)
+		}
+		got := at(limit - 1)
+		if strings.Contains(got, dropped) {
+			t.Errorf("limit %d: %s", limit-1, got)
+		}
+		limit = len(got)
+	}
+
+	failed := cases(t)[5]
+	failed.Error = strings.Repeat("e", 500)
+	if got, _ := failed.AppendFields(nil, 400).Get("debug_json"); utf8.RuneCountInString(got) != 400 {
+		t.Errorf("%d characters where 400 fit: %s", utf8.RuneCountInString(got), got)
+	}
+}
+
 // TestDebugJSONFits proves that ours are never dropped at the smallest limit, whatever the values.
 func TestDebugJSONFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -242,6 +269,7 @@ func TestDecodeObservationOfOthers(t *testing.T) {
 		"heat_found":      {"heat_found", "yes"},
 		"found, but why":  {"heat_reason", "missing"},
 		"ok, but missing": {"heat_found", "0"},
+		"neither 0 nor 1": {"heat_reason", "missing", "heat_found", "2"},
 	}
 	for name, pair := range wrong {
 		if got, err := event.DecodeObservation(entry.Make(append(python, pair...)...)); err == nil {

@@ -10,6 +10,7 @@ import (
 func TestPartition(t *testing.T) {
 	// FNV-1a of "a" is 0xe40c292c: whoever publishes plans in another language has to find the same partition.
 	require.Equal(t, int(uint32(0xe40c292c)%7), Partition("a", 7))
+	require.Equal(t, 1, Partition("b", 2), "two partitions are two")
 	require.Zero(t, Partition("a", 1))
 	require.Zero(t, Partition("a", 0))
 	counts := make([]int, 8)

@@ -50,6 +50,12 @@ func TestDecodePlan(t *testing.T) {
 		{name: "decision that lies", payload: fields("plan_id", "p", "symbol", "s", "decision", "Heat_Found"), want: event.Plan{PlanID: "p", Symbol: "s", Decision: "UNKNOWN"}},
 		{name: "decision too long", payload: fields("plan_id", "p", "symbol", "s", "decision", strings.Repeat("d", maxID+1)), want: event.Plan{PlanID: "p", Symbol: "s", Decision: "UNKNOWN"}},
 
+		{name: "a usual decision", payload: fields("plan_id", "p", "symbol", "s", "decision", "SKIP"), want: event.Plan{PlanID: "p", Symbol: "s", Decision: "SKIP"}},
+		{name: "another", payload: fields("plan_id", "p", "symbol", "s", "decision", "BLOCKED"), want: event.Plan{PlanID: "p", Symbol: "s", Decision: "BLOCKED"}},
+		{name: "none known", payload: fields("plan_id", "p", "symbol", "s", "decision", "UNKNOWN"), want: event.Plan{PlanID: "p", Symbol: "s", Decision: "UNKNOWN"}},
+		{name: "as many fields as may be", payload: fields(many[len(many)-2*event.MaxPlanFields:]...), want: event.Plan{PlanID: "p", Symbol: "s"}},
+		{name: "as many bytes as may be", payload: `{"plan_id":"p","symbol":"s"}` + strings.Repeat(" ", event.MaxPlanBytes-28), want: event.Plan{PlanID: "p", Symbol: "s"}},
+
 		{name: "no plan_id", payload: fields("symbol", "s"), reason: event.NoPlanID, field: "plan_id"},
 		{name: "empty plan_id", payload: fields("plan_id", "", "symbol", "s"), reason: event.NoPlanID, field: "plan_id"},
 		{name: "plan_id in another case", payload: fields("PLAN_ID", "p", "symbol", "s"), reason: event.NoPlanID, field: "plan_id"},
@@ -71,6 +77,7 @@ func TestDecodePlan(t *testing.T) {
 		{name: "envelope that the transport could not read", payload: fields("_watermill_message_uuid", "u", "metadata", "?", "payload", "{}", "plan_id", "p", "symbol", "s"), reason: event.BadEnvelope, field: "_watermill_message_uuid"},
 		{name: "empty payload", payload: "", reason: event.BadEnvelope},
 		{name: "plain text", payload: "plan", reason: event.BadEnvelope},
+		{name: "fields without a number of them", payload: "*many\r\n", reason: event.BadEnvelope},
 		{name: "fields cut short", payload: fields("plan_id", "p", "symbol", "s")[:40], reason: event.BadEnvelope},
 
 		{name: "JSON", payload: `{"symbol":"s","plan_id":"p","decision":"SKIP","kill_score":0.5,"reduceOnly":true,"steps":[{}]}`, want: event.Plan{PlanID: "p", Symbol: "s", Decision: "SKIP"}},
@@ -93,6 +100,7 @@ func TestDecodePlan(t *testing.T) {
 		{name: "JSON and more", payload: `{"plan_id":"p","symbol":"s"}{}`, reason: event.BadEnvelope},
 		{name: "JSON list", payload: `["plan_id","p"]`, reason: event.BadEnvelope},
 		{name: "JSON nested beyond reason", payload: `{"a":` + strings.Repeat("[", 100_000), reason: event.BadEnvelope},
+		{name: "JSON of as many fields as may be", payload: `{"plan_id":"p","symbol":"s"` + manyMembers(event.MaxPlanFields-2) + `}`, want: event.Plan{PlanID: "p", Symbol: "s"}},
 		{name: "JSON of 10,000 fields", payload: `{"plan_id":"p"` + manyMembers(10_000) + `}`, reason: event.TooLarge},
 		{name: "JSON of 1 MB", payload: `{"plan_id":"` + strings.Repeat("p", 1<<20) + `"}`, reason: event.TooLarge},
 	}
@@ -117,6 +125,16 @@ func TestDecodePlan(t *testing.T) {
 				t.Errorf("error text of %d bytes is unfit for an operator: %q", len(text), text)
 			}
 		})
+	}
+}
+
+// TestMalformedNamesTheValue: an operator mends what the error shows, and sees that a long value is not all there.
+func TestMalformedNamesTheValue(t *testing.T) {
+	for n, shown := range map[int]string{3: `"pp\t"`, 40: `"` + strings.Repeat("p", 39) + `\t"`, 41: `"` + strings.Repeat("p", 40) + `"…`} {
+		_, err := event.DecodePlan(planID, entry.Make("plan_id", strings.Repeat("p", n-1)+"\t", "symbol", "s"))
+		if err == nil || !strings.HasSuffix(err.Error(), ": "+shown) {
+			t.Errorf("%d bytes: got %v, want it to end in %s", n, err, shown)
+		}
 	}
 }
 

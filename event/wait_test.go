@@ -134,6 +134,19 @@ func TestWaitMaxErrors(t *testing.T) {
 	}
 }
 
+func TestDeadline(t *testing.T) {
+	late, early := event.NewWait(event.Late, published, rules), event.NewWait(event.Early, published, rules)
+	if got := late.Deadline(); !got.Equal(published.Add(rules.MaxWait)) {
+		t.Errorf("late: %v", got)
+	}
+	if got := early.Deadline(); !got.Equal(published) {
+		t.Errorf("early: %v", got)
+	}
+	if late.LastLook(at(1999, event.Absent)) || !late.LastLook(at(2000, event.Absent)) {
+		t.Error("the last look is the first that is sent at the deadline or after it")
+	}
+}
+
 func TestNext(t *testing.T) {
 	const sweep = time.Second
 	tests := []struct {
