@@ -82,19 +82,30 @@ func TestRetry(t *testing.T) {
 
 // TestRetryPauses: each pause lies within half and one and a half of a doubled one, and none above the longest.
 func TestRetryPauses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &script{results: []error{errBroken}}
-		retry := middleware.Retry(middleware.RetryConfig{MaxFailures: 8, First: 100 * time.Millisecond, Most: time.Second})
-		_, err := retry(s.handle)(message.NewMessage("m", nil))
-		require.Error(t, err)
-		pause := 100 * time.Millisecond
-		for i := 1; i < len(s.calls); i++ {
-			got := s.calls[i].Sub(s.calls[i-1])
-			assert.GreaterOrEqual(t, got, pause/2, "pause %d", i)
-			assert.LessOrEqual(t, got, pause*3/2+time.Millisecond, "pause %d", i)
-			pause = min(2*pause, time.Second)
-		}
-	})
+	cases := []struct {
+		name        string
+		cfg         middleware.RetryConfig
+		first, most time.Duration
+	}{
+		{"as set", middleware.RetryConfig{MaxFailures: 8, First: 50 * time.Millisecond, Most: time.Second}, 50 * time.Millisecond, time.Second},
+		{"by default", middleware.RetryConfig{MaxFailures: 9}, 100 * time.Millisecond, 5 * time.Second},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &script{results: []error{errBroken}}
+				_, err := middleware.Retry(c.cfg)(s.handle)(message.NewMessage("m", nil))
+				require.Error(t, err)
+				pause := c.first
+				for i := 1; i < len(s.calls); i++ {
+					got := s.calls[i].Sub(s.calls[i-1])
+					assert.GreaterOrEqual(t, got, pause/2, "pause %d", i)
+					assert.LessOrEqual(t, got, pause*3/2+time.Millisecond, "pause %d", i)
+					pause = min(2*pause, c.most)
+				}
+			})
+		})
+	}
 }
 
 // TestRetryStopsWithItsContext: the end of the context ends the pause at once, with its cause and without a failure.
@@ -129,6 +140,7 @@ func TestPanicsAreFailures(t *testing.T) {
 		var panicked *middleware.PanicError
 		require.ErrorAs(t, err, &panicked)
 		assert.Equal(t, "at the worst moment", panicked.Value)
+		assert.ErrorContains(t, err, "at the worst moment")
 		assert.Contains(t, string(panicked.Stack), "TestPanicsAreFailures")
 	})
 }

@@ -76,8 +76,9 @@ func TestThrottleStopsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := errors.New("enough")
 		handle := middleware.Throttle(0.001, 1)(pass)
-		_, err := handle(message.NewMessage("first", nil))
+		answers, err := handle(message.NewMessage("first", nil))
 		assert.NoError(t, err)
+		assert.Len(t, answers, 1)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(cause) })
 		m := message.NewMessage("second", nil)
@@ -92,4 +93,4 @@ func TestThrottleStopsWithItsContext(t *testing.T) {
 	})
 }
 
-func pass(*message.Message) ([]*message.Message, error) { return nil, nil }
+func pass(m *message.Message) ([]*message.Message, error) { return []*message.Message{m}, nil }
