@@ -11,7 +11,7 @@ ARGS     ?=
 TEST := CI=true go test -race
 
 .DEFAULT_GOAL := help
-.PHONY: bench-page help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken soak scale fleet-test fuzz cover lint format check tools vuln release release-check build run demo pipeline compose-test manifests clean
+.PHONY: bench-page help test test-long reconnect acceptance bench bench-quick bench-latency bench-deep bench-replay golden-history bench-compare bench-baseline bench-late bench-late-quick chaos chaos-broken soak scale fleet-test fuzz cover lint format check tools vuln release release-check build run demo pipeline compose-test manifests mutate clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ screenshots: tools ## Pictures of the status page on a running demo, into docs/i
 
 fuzz: ## Every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
+
+mutate: tools ## Break six packages in small ways and count what their tests notice: ARGS='--sample 60 --seed 1', '--at queue.go:62 ./replay'
+	go run ./tools/mutate $(ARGS)
 
 cover: tools ## Statement coverage of the short tests, by package and in total
 	CI=true go test -short -timeout 5m -coverprofile=coverage.out ./...

@@ -77,7 +77,7 @@ func (c *commandLine) try(ctx context.Context, pkg string) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	b, err := build(ctx, pkg, dir)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (c *commandLine) try(ctx context.Context, pkg string) (*result, error) {
 		}
 		if len(b.reaching(m)) == 0 {
 			r.unreached++
-			fmt.Printf("not reached  %s\n", m)
+			fmt.Fprintf(os.Stdout, "not reached  %s\n", m)
 			continue
 		}
 		chosen = append(chosen, m)
@@ -115,7 +115,7 @@ func (c *commandLine) try(ctx context.Context, pkg string) (*result, error) {
 		defer mu.Unlock()
 		r.tried++
 		r.count[v]++
-		fmt.Printf("%-12s %s\n", v, m)
+		fmt.Fprintf(os.Stdout, "%-12s %s\n", v, m)
 		return nil
 	})
 	return r, err

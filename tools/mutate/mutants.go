@@ -148,11 +148,11 @@ func (f *file) binary(n *ast.BinaryExpr) {
 		f.add(n, negated, func(m *mutant, inner string) string { return fmt.Sprintf("((%s) != mutant(%d))", inner, m.id) })
 	case n.Op == token.LAND:
 		for _, side := range []ast.Expr{n.X, n.Y} {
-			f.add(side, always, func(m *mutant, inner string) string { return fmt.Sprintf("(%s || mutant(%d))", inner, m.id) })
+			f.add(side, always, func(m *mutant, inner string) string { return fmt.Sprintf("(mutant(%d) || (%s))", m.id, inner) })
 		}
 	case n.Op == token.LOR:
 		for _, side := range []ast.Expr{n.X, n.Y} {
-			f.add(side, never, func(m *mutant, inner string) string { return fmt.Sprintf("(%s && !mutant(%d))", paren(inner), m.id) })
+			f.add(side, never, func(m *mutant, inner string) string { return fmt.Sprintf("(!mutant(%d) && (%s))", m.id, inner) })
 		}
 	case arithmetic[n.Op] != "":
 		_, x := n.X.(*ast.BasicLit)
@@ -165,16 +165,14 @@ func (f *file) binary(n *ast.BinaryExpr) {
 	}
 }
 
-func paren(s string) string { return "(" + s + ")" }
-
 // boundary lets < hold for equal values too, and <= no longer. The sides are written once more, hence on one line.
 func (f *file) boundary(n *ast.BinaryExpr) {
 	var format string
 	switch n.Op {
 	case token.LSS, token.GTR:
-		format = "(%s || mutant(%d) && (%s) == (%s))"
+		format = "(mutant(%d) && (%s) == (%s) || (%s))"
 	case token.LEQ, token.GEQ:
-		format = "(%s && !(mutant(%d) && (%s) == (%s)))"
+		format = "(!(mutant(%d) && (%s) == (%s)) && (%s))"
 	default:
 		return
 	}
@@ -182,7 +180,7 @@ func (f *file) boundary(n *ast.BinaryExpr) {
 		return
 	}
 	f.add(n, boundary, func(m *mutant, inner string) string {
-		return fmt.Sprintf(format, inner, m.id, f.text(n.X), f.text(n.Y))
+		return fmt.Sprintf(format, m.id, f.text(n.X), f.text(n.Y), inner)
 	})
 }
 

@@ -119,7 +119,7 @@ func (b *binary) verdict(ctx context.Context, m *mutant) (verdict, error) {
 // run is one run of tests with a mutant. The limit is far above what they take: a test that is killed by it shows a
 // loop without end, or waits for something that does not come.
 func (b *binary) run(ctx context.Context, m *mutant, tests []*test) (verdict, error) {
-	limit := 10 * time.Second
+	limit := 5 * time.Second
 	for _, t := range tests {
 		limit += 5 * t.took
 	}
