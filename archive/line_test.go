@@ -60,6 +60,25 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
+// Every byte at every place among eight, and beyond them.
+func TestRun(t *testing.T) {
+	for size := range 20 {
+		for at := range size {
+			for c := range 256 {
+				text := bytes.Repeat([]byte("z"), size)
+				text[at] = byte(c)
+				want := size
+				if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+					want = at
+				}
+				if got := run(text); got != want {
+					t.Fatalf("%q: %d, not %d", text, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestLinesThatAreRefused(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing":         ``,

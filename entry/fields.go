@@ -41,9 +41,16 @@ func AppendHeader(dst []byte, n int) []byte {
 
 // AppendString appends one name or value.
 func AppendString[S string | []byte](dst []byte, s S) []byte {
-	dst = append(dst, '$')
-	dst = strconv.AppendInt(dst, int64(len(s)), 10)
-	dst = append(dst, '\r', '\n')
+	switch n := len(s); { // most are short, and there are many
+	case n < 10:
+		dst = append(dst, '$', byte('0'+n), '\r', '\n')
+	case n < 100:
+		dst = append(dst, '$', byte('0'+n/10), byte('0'+n%10), '\r', '\n')
+	default:
+		dst = append(dst, '$')
+		dst = strconv.AppendInt(dst, int64(n), 10)
+		dst = append(dst, '\r', '\n')
+	}
 	dst = append(dst, s...)
 	return append(dst, '\r', '\n')
 }
@@ -175,6 +182,12 @@ func header(b []byte) (pairs int, rest []byte, err error) {
 }
 
 func bulk(b []byte) (s, rest []byte, err error) {
+	if len(b) > 4 && b[0] == '$' && b[2] == '\r' { // one digit: most strings
+		n := int(b[1] - '0')
+		if n < 10 && b[3] == '\n' && len(b) >= n+6 && b[n+4] == '\r' && b[n+5] == '\n' {
+			return b[4 : n+4 : n+4], b[n+6:], nil
+		}
+	}
 	n, rest, err := length(b, '$')
 	if err != nil {
 		return nil, nil, err

@@ -66,9 +66,9 @@ func DecodeDecision(id entry.ID, fields entry.Fields) (Decision, error) {
 // PeekDecision reads of a decision what a lookup finds once the bridge has written it, and copies nothing else: the same
 // plan, heat and errors as DecodeDecision and Heat give for well-formed fields, at a fraction of the cost. planID is a part
 // of fields; malformed is the error of Heat.
-func PeekDecision(id entry.ID, fields entry.Fields) (planID []byte, heat Heat, malformed, err error) {
+func PeekDecision(id entry.ID, fields entry.Fields) (planID []byte, heat PackedHeat, malformed, err error) {
 	if len(fields) > MaxPlanBytes {
-		return nil, Heat{}, nil, fmt.Errorf("decode decision %s: %d bytes, at most %d are read", id, len(fields), MaxPlanBytes)
+		return nil, PackedHeat{}, nil, fmt.Errorf("decode decision %s: %d bytes, at most %d are read", id, len(fields), MaxPlanBytes)
 	}
 	var values [len(HeatFields)][]byte
 	seen := 0
@@ -82,18 +82,19 @@ func PeekDecision(id entry.ID, fields entry.Fields) (planID []byte, heat Heat, m
 	}
 	if seen == 0 || seen != fields.Len() {
 		if err := fields.Check(); err != nil {
-			return nil, Heat{}, nil, fmt.Errorf("decode decision %s: %w", id, err)
+			return nil, PackedHeat{}, nil, fmt.Errorf("decode decision %s: %w", id, err)
 		}
 	}
 	if len(planID) == 0 {
-		return nil, Heat{}, nil, fmt.Errorf("decode decision %s: no plan_id", id)
+		return nil, PackedHeat{}, nil, fmt.Errorf("decode decision %s: no plan_id", id)
 	}
 	if fault := textFault(string(planID), maxPlanText); fault != "" {
-		return nil, Heat{}, nil, fmt.Errorf("decode decision %s: plan_id %s: %s", id, fault, quote(string(planID)))
+		return nil, PackedHeat{}, nil, fmt.Errorf("decode decision %s: plan_id %s: %s", id, fault, quote(string(planID)))
 	}
-	heat = heatOf(values)
-	if err := heat.Check(); err != nil {
-		return planID, Heat{}, err, nil
+	heat = packHeat(values)
+	unpacked := heat.Heat()
+	if err := unpacked.Check(); err != nil {
+		return planID, PackedHeat{}, err, nil
 	}
 	return planID, heat, nil, nil
 }
@@ -119,24 +120,6 @@ func heatField(name []byte) int {
 		return 7
 	}
 	return -1
-}
-
-// heatOf is a Heat whose values are parts of one string.
-func heatOf(values [len(HeatFields)][]byte) Heat {
-	var room [256]byte
-	all := room[:0]
-	for _, v := range values {
-		all = append(all, v...)
-	}
-	text := string(all)
-	next := func(i int) (value string) {
-		value, text = text[:len(values[i])], text[len(values[i]):]
-		return value
-	}
-	return Heat{
-		TsEpoch: next(0), Level: next(1), Score: next(2), Action: next(3),
-		InAction: next(4), OutAction: next(5), RecommendedPartial: next(6), Mode: next(7),
-	}
 }
 
 // Fields are the 14 fields as the gate writes them.

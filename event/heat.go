@@ -93,3 +93,29 @@ func (h *Heat) field(name string) *string {
 	}
 	return nil
 }
+
+// PackedHeat is a Heat in little room, for who keeps very many: one string, and where in it each value of HeatFields ends.
+type PackedHeat struct {
+	text string
+	ends [len(HeatFields)]uint32
+}
+
+func packHeat(values [len(HeatFields)][]byte) (p PackedHeat) {
+	var room [256]byte
+	all := room[:0]
+	for i, v := range values {
+		all = append(all, v...)
+		p.ends[i] = uint32(len(all))
+	}
+	p.text = string(all)
+	return p
+}
+
+// Heat is what was packed.
+func (p *PackedHeat) Heat() Heat {
+	value := func(i int) string { return p.text[p.ends[i-1]:p.ends[i]] }
+	return Heat{
+		TsEpoch: p.text[:p.ends[0]], Level: value(1), Score: value(2), Action: value(3),
+		InAction: value(4), OutAction: value(5), RecommendedPartial: value(6), Mode: value(7),
+	}
+}

@@ -163,8 +163,8 @@ func FuzzDecodeDecision(f *testing.F) {
 			if (err == nil) != (peeked == nil) || err != nil && err.Error() != peeked.Error() {
 				t.Fatalf("decoded: %v, peeked: %v", err, peeked)
 			}
-			if want, bad := d.Heat(); err == nil && (string(id) != d.PlanID || heat != want || fmt.Sprint(bad) != fmt.Sprint(malformed)) {
-				t.Fatalf("decoded %+v (%v), peeked %s %+v (%v)", d, bad, id, heat, malformed)
+			if want, bad := d.Heat(); err == nil && (string(id) != d.PlanID || heat.Heat() != want || fmt.Sprint(bad) != fmt.Sprint(malformed)) {
+				t.Fatalf("decoded %+v (%v), peeked %s %+v (%v)", d, bad, id, heat.Heat(), malformed)
 			}
 		}
 		if err != nil {

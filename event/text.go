@@ -86,12 +86,20 @@ func errorText(err error) string {
 // isDecimal reports whether s is a finite decimal number as Python and Redis write one ("0.42", "-1",
 // "1e-05"): no hexadecimal, no "inf" or "nan", no underscores, no spaces.
 func isDecimal(s string) bool {
+	digits, points := 0, 0
 	for i := range len(s) {
 		switch c := s[i]; {
-		case c >= '0' && c <= '9', c == '.', c == '+', c == '-', c == 'e', c == 'E':
+		case c >= '0' && c <= '9':
+			digits++
+		case c == '.':
+			points++
+		case c == '+', c == '-', c == 'e', c == 'E':
 		default:
 			return false
 		}
+	}
+	if digits > 0 && points < 2 && digits+points == len(s) && len(s) < 300 { // the usual, and never out of range
+		return true
 	}
 	_, err := strconv.ParseFloat(s, 64) // out of range is an error, too small for a float64 is 0
 	return err == nil

@@ -22,7 +22,7 @@ type write struct {
 	by    entry.ID // the decision
 	at    int64    // milliseconds, as every time here
 	until int64    // when the hash expires
-	heat  event.Heat
+	heat  event.PackedHeat
 	err   error // of event.DecodeHeat
 }
 
@@ -104,7 +104,7 @@ func (h *hashes) release(k *key) {
 
 // decide takes a decision and reports whether the bridge writes it; k is that of its plan. Decisions come in the order of
 // their IDs.
-func (h *hashes) decide(k *key, id entry.ID, heat event.Heat, malformed error) bool {
+func (h *hashes) decide(k *key, id entry.ID, heat event.PackedHeat, malformed error) bool {
 	at := int64(id.Ms) + h.delay
 	h.forget(at)
 	if len(k.writes) > 0 && int64(id.Ms)-k.since < repeatWindow.Milliseconds() {
@@ -145,7 +145,7 @@ func (k *key) look(t int64) event.Look {
 	case w.err != nil:
 		look.Kind, look.Err = event.Malformed, w.err
 	default:
-		look.Kind, look.Heat = event.Found, w.heat
+		look.Kind, look.Heat = event.Found, w.heat.Heat()
 	}
 	return look
 }

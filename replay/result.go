@@ -114,6 +114,9 @@ func (r *Result) added(ms int64) { r.Added.Add(max(0, ms)) }
 func (r *Result) window(ms int64) *Window {
 	for {
 		start := ms - ms%r.WindowMs
+		if n := len(r.Windows); n > 0 && r.Windows[n-1].StartMs == start {
+			return &r.Windows[n-1]
+		}
 		i, found := slices.BinarySearchFunc(r.Windows, start, func(w Window, t int64) int { return cmp.Compare(w.StartMs, t) })
 		if found {
 			return &r.Windows[i]
