@@ -13,9 +13,11 @@
 //
 // A history is read as
 //
-//	source := …                                              // a live Redis, or an archive
-//	r, err := replay.ParseRange("-24h", "+", now)            // which plans
-//	result, err := replay.Run(ctx, source, r, settings, emit) // a result even beside an error: what was good before it
+//	source := …                                   // a live Redis, or an archive
+//	r, err := replay.ParseRange("-24h", "+", now) // which plans
+//	result, err := replay.Run(ctx, source, r, options, settings, emit)
+//
+// with a result even beside an error: what was good before it.
 //
 // What history cannot prove is said in docs/replay.md.
 package replay
