@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type Scan struct {
 	cancel   context.CancelFunc
 	ended    func() error // that of the context
 	wait     sync.WaitGroup
+	quick    *pages // nil until it is used, and with a Cluster
 	pages    chan scanned
 	free     chan scanned // whose memory may be used again
 	held     scanned
@@ -58,6 +60,7 @@ func NewScan(ctx context.Context, client redis.UniversalClient, stream string, f
 	s.free <- scanned{}
 	s.wait.Go(func() {
 		defer close(s.pages)
+		defer s.hangUp()
 		if err := s.readAll(ctx); err != nil {
 			select {
 			case s.pages <- scanned{err: s.failed(err)}:
@@ -157,21 +160,57 @@ func (s *Scan) page(ctx context.Context, room scanned, from entry.ID, count int)
 func (s *Scan) pageOnce(ctx context.Context, room scanned, from entry.ID, count int) (scanned, error) {
 	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
 	defer cancel()
-	out := rawReply{bytes: room.raw[:0]}
-	if cap(out.bytes) > 4*pageBytes { // a giant entry need not stay in memory
-		out.bytes = nil
+	raw := room.raw[:0]
+	if cap(raw) > 4*pageBytes { // a giant entry need not stay in memory
+		raw = nil
 	}
-	cmd := redis.NewRawWriteToCmd(ctx, &out, "XRANGE", s.stream, from.String(), s.to.String(), "COUNT", count)
-	cmd.SetFirstKeyPos(1)
-	if err := s.client.Process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
+	raw, err := s.ask(ctx, raw, "XRANGE", s.stream, from.String(), s.to.String(), "COUNT", strconv.Itoa(count))
+	if err != nil {
 		return scanned{}, err
 	}
-	if err := rawError(out.bytes); err != nil {
+	if err := rawError(raw); err != nil {
 		return scanned{}, err
 	}
-	r := reply{out.bytes}
+	r := reply{raw}
 	entries, err := r.entriesInto(room.entries[:0], s.stream)
-	return scanned{raw: out.bytes, entries: entries}, err
+	return scanned{raw: raw, entries: entries}, err
+}
+
+// ask appends the reply to a command on the stream to room.
+func (s *Scan) ask(ctx context.Context, room []byte, args ...string) ([]byte, error) {
+	client, single := s.client.(*redis.Client)
+	if !single {
+		out := rawReply{bytes: room}
+		words := make([]any, len(args))
+		for i, a := range args {
+			words[i] = a
+		}
+		cmd := redis.NewRawWriteToCmd(ctx, &out, words...)
+		cmd.SetFirstKeyPos(1)
+		err := s.client.Process(ctx, cmd)
+		if errors.Is(err, redis.Nil) {
+			err = nil
+		}
+		return out.bytes, err
+	}
+	if s.quick == nil {
+		var err error
+		if s.quick, err = openPages(ctx, client); err != nil {
+			return room, err
+		}
+	}
+	reply, err := s.quick.ask(ctx, room, args...)
+	if err != nil {
+		s.hangUp()
+	}
+	return reply, err
+}
+
+func (s *Scan) hangUp() {
+	if s.quick != nil {
+		s.quick.close()
+		s.quick = nil
+	}
 }
 
 // lookTrimmed fails with ErrTrimmed when the entry that was read last is gone because everything up to it is, and not

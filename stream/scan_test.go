@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 )
 
 // filled writes n entries with the IDs 1-0, 2-0 and so on.
-func filled(t *testing.T, rdb *redis.Client, name string, n int) {
+func filled(t *testing.T, rdb redis.UniversalClient, name string, n int) {
 	t.Helper()
 	pipe := rdb.Pipeline()
 	for i := range n {
@@ -118,4 +119,74 @@ func TestMeasure(t *testing.T) {
 	got, err = stream.Measure(t.Context(), rdb, "plans")
 	require.NoError(t, err)
 	require.Equal(t, stream.Extent{Generated: entry.ID{Ms: 1}, Lost: true}, got)
+}
+
+// The connection of its own is made like that of the client.
+func TestScanWithPasswordAndTLS(t *testing.T) {
+	server := redistest.Start(t, redistest.WithPassword("p/ss:w@rd"), redistest.WithTLS())
+	rdb := server.Client()
+	filled(t, rdb, "plans", 300)
+	s := stream.NewScan(t.Context(), rdb, "plans", entry.ID{}, entry.MaxID)
+	ids, err := scan(t, s, 1000)
+	require.ErrorIs(t, err, io.EOF)
+	require.Len(t, ids, 300)
+	require.NoError(t, s.Close())
+}
+
+// Nor is it lost where the client finds its server by itself.
+func TestScanOfSentinelsAndOfACluster(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3)
+	cluster.AwaitOK()
+	for name, rdb := range map[string]redis.UniversalClient{
+		"sentinels": redis.NewFailoverClient(&redis.FailoverOptions{
+			MasterName: "p28", SentinelAddrs: redistest.StartSentinels(t, 1, redistest.Start(t), "p28"),
+		}),
+		"cluster": redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() { _ = rdb.Close() }()
+			filled(t, rdb, "plans", 300)
+			s := stream.NewScan(t.Context(), rdb, "plans", entry.ID{}, entry.MaxID)
+			ids, err := scan(t, s, 1000)
+			require.ErrorIs(t, err, io.EOF)
+			require.Len(t, ids, 300)
+			require.NoError(t, s.Close())
+		})
+	}
+}
+
+func TestScanThatIsCutShort(t *testing.T) {
+	rdb := redistest.Start(t).Client()
+	filled(t, rdb, "plans", 5500)
+	ctx, cancel := context.WithCancel(t.Context())
+	s := stream.NewScan(ctx, rdb, "plans", entry.ID{}, entry.MaxID)
+	_, err := s.Next()
+	require.NoError(t, err)
+	// Redis stands still, and whoever waits for it goes away all the same.
+	rdb.Do(t.Context(), "CLIENT", "PAUSE", "60000", "ALL")
+	cancel()
+	for err == nil {
+		_, err = s.Next()
+	}
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, s.Close())
+}
+
+// A lost connection costs a try, not the scan.
+func TestScanSurvivesLostConnections(t *testing.T) {
+	rdb := redistest.Start(t).Client()
+	filled(t, rdb, "plans", 5500)
+	s := stream.NewScan(t.Context(), rdb, "plans", entry.ID{}, entry.MaxID)
+	first, err := s.Next()
+	require.NoError(t, err)
+	n := len(first)
+	for err == nil {
+		require.NoError(t, rdb.ClientKillByFilter(t.Context(), "TYPE", "normal", "SKIPME", "yes").Err())
+		var entries []stream.Entry
+		entries, err = s.Next()
+		n += len(entries)
+	}
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, 5500, n)
+	require.NoError(t, s.Close())
 }
