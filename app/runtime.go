@@ -32,6 +32,16 @@ func tune(ctx context.Context, cfg config.Runtime, log *slog.Logger) (undo func(
 	}
 }
 
+// TuneForHistory sets up Go's garbage collector for a walk over a history, which keeps much for long and throws little away.
+// The usual room, as much again as what is alive, would let memory go by the length of the walk: a short one ends before
+// the room is full. A third of it costs a few percent of speed. A GOGC that was given stays.
+func TuneForHistory() {
+	const usual, third = 100, 33
+	if given := debug.SetGCPercent(third); given != usual {
+		debug.SetGCPercent(given)
+	}
+}
+
 // ContainerLimit is Go's share of the limit of the cgroup that this process is in, in bytes; 0 where there is none. It is
 // what GOMEMLIMIT is unless somebody sets it.
 func ContainerLimit() int64 {

@@ -94,6 +94,7 @@ func (c *replayingCommand) Run(ctx context.Context) (err error) {
 }
 
 func (c *replayingCommand) source() (source replay.Source, end func() error, err error) {
+	app.TuneForHistory()
 	if c.Archive != "" {
 		a, err := archive.Open(c.Archive)
 		return a, func() error { return nil }, err

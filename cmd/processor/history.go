@@ -49,6 +49,7 @@ func (f *historyFlags) history(ctx context.Context, sys *system, target string, 
 	if err := refuseLive(cfg, target); err != nil {
 		return err
 	}
+	app.TuneForHistory()
 	p := &past{cfg: cfg}
 	if f.Archive == "" || target != "" {
 		one, err := cfg.One()
@@ -149,7 +150,7 @@ func (b *progress) show(entries int64, at time.Time) {
 		return
 	}
 	b.shown = now
-	const width = 24
+	const width = 16 // the line fits into 80 columns: what is wrapped is not wiped off
 	share := float64(at.Sub(b.from)) / float64(max(1, b.to.Sub(b.from)))
 	full := int(width * min(1, max(0, share)))
 	fmt.Fprintf(b.w, "\r\x1b[K[%s%s] %3.0f %%  %d entries  %.0f/s  %s", strings.Repeat("#", full), strings.Repeat(".", width-full),
