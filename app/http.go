@@ -9,11 +9,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"heatobserver/config"
+	"heatobserver/web"
 )
 
 // listen opens the address for metrics and health. A taken port is the operator's to mend.
@@ -34,23 +39,37 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 type healthCheck func(ctx context.Context) []string
 
 // newHandler serves metrics and health, the profiler where it is asked for, and the status page on all that is left.
-// Nothing here changes anything.
-func newHandler(registry *prometheus.Registry, live, ready healthCheck, profiler bool, page http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", page)
+// Nothing here changes anything. Metrics and health are counts, and are asked for by whatever name a scraper knows;
+// what shows plans and memory is answered under names of our own alone.
+func newHandler(registry *prometheus.Registry, live, ready healthCheck, cfg config.HTTP, page http.Handler) http.Handler {
+	mux, ours := http.NewServeMux(), http.NewServeMux()
+	mux.Handle("/", web.OnlyHosts(ownHosts(cfg), ours))
+	ours.Handle("/", page)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		EnableOpenMetrics: true, MaxRequestsInFlight: 8, Timeout: 8 * time.Second,
 	}))
 	mux.Handle("GET /livez", healthHandler(live))
 	mux.Handle("GET /readyz", healthHandler(ready))
-	if profiler {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	if cfg.Pprof {
+		ours.HandleFunc("GET /debug/pprof/", pprof.Index)
+		ours.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		ours.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		ours.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		ours.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	}
 	return mux
+}
+
+// ownHosts are the names of this server: what is configured, where it listens, and what the machine calls itself.
+func ownHosts(cfg config.HTTP) []string {
+	names := slices.Clone(cfg.Hosts)
+	if host, _, err := net.SplitHostPort(cfg.Addr); err == nil && host != "" {
+		names = append(names, host)
+	}
+	if name, err := os.Hostname(); err == nil {
+		names = append(names, name)
+	}
+	return names
 }
 
 // healthHandler answers 200 {"ok":true}, or 503 {"ok":false,"wrong":["…"]}.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -46,4 +47,34 @@ func TestPageShowsTheWorker(t *testing.T) {
 	ttl, err := server.Client().TTL(t.Context(), keys[0]).Result()
 	require.NoError(t, err)
 	require.Positive(t, ttl, "it goes by itself")
+}
+
+// TestPageIsServedUnderItsOwnNames asks as a browser does that a foreign website has led here, and as probes and scrapers do.
+func TestPageIsServedUnderItsOwnNames(t *testing.T) {
+	t.Parallel()
+	one := start(t, redistest.Start(t), settings{"P28_HTTP_HOSTS": "heat.example.com", "P28_PPROF": "true"})
+	one.awaitReady()
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	machine, err := os.Hostname()
+	require.NoError(t, err)
+	for _, path := range []string{"/", "/api/v1/summary", "/api/v1/plans?plan_id=p", "/api/v1/events", "/assets/js/main.js", "/debug/pprof/cmdline", "/metrics", "/livez", "/readyz"} {
+		open := path == "/metrics" || path == "/livez" || path == "/readyz"
+		for host, ours := range map[string]bool{
+			"127.0.0.1": true, "localhost:8043": true, "heat.example.com": true, machine: true, "10.244.1.7:8043": true, // a pod's
+			"evil.example": false, "evil.example:8043": false,
+		} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+one.addr+path, http.NoBody)
+			require.NoError(t, err)
+			req.Host = host
+			resp, err := client.Do(req)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			if ours || open {
+				require.Equal(t, http.StatusOK, resp.StatusCode, "%s as %s", path, host)
+			} else {
+				require.Equal(t, http.StatusMisdirectedRequest, resp.StatusCode, "%s as %s", path, host)
+			}
+		}
+	}
+	require.NoError(t, one.stop())
 }

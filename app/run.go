@@ -132,7 +132,7 @@ func Run(ctx context.Context, cfg config.Config, opts Options) (err error) {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	server := newServer(newHandler(p.metrics.registry, p.alive, p.ready, cfg.HTTP.Pprof, page), p.log)
+	server := newServer(newHandler(p.metrics.registry, p.alive, p.ready, cfg.HTTP, page), p.log)
 	running.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("serve metrics and health: %w", err)

@@ -93,6 +93,14 @@ func checkHost(text string) error {
 	return nil
 }
 
+// checkHosts is for an element of P28_HTTP_HOSTS.
+func checkHosts(text string) error {
+	if checkHost(text) != nil {
+		return problemf("has an element that is no host name; allowed: %s", formHosts)
+	}
+	return nil
+}
+
 func checkAddr(text string) error {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || checkHost(host) != nil || !isPort(port, 1) {

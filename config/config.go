@@ -159,8 +159,9 @@ type Output struct {
 
 // HTTP is the listener for metrics, health and the status page.
 type HTTP struct {
-	Addr  string // P28_HTTP_ADDR, host:port
-	Pprof bool   // P28_PPROF
+	Addr  string   // P28_HTTP_ADDR, host:port
+	Hosts []string // P28_HTTP_HOSTS
+	Pprof bool     // P28_PPROF
 }
 
 // Log says what is logged and how.

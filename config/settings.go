@@ -20,6 +20,7 @@ const (
 	formName   = "up to 512 bytes of UTF-8 without spaces and control characters"
 	formPrefix = formName + ", usually with a colon at the end"
 	formAddrs  = "host:port,host:port,…"
+	formHosts  = "name,name,…, without ports"
 	formPEM    = "PEM text"
 )
 
@@ -182,6 +183,9 @@ var table = []Setting{
 	{Name: "P28_HTTP_ADDR", Group: groupProcess, Default: "127.0.0.1:8043", Form: "host:port; :port for every address, port 0 for any free one", check: checkListen,
 		Help: "Listener for metrics, health and the status page.",
 		at:   func(c *Config) any { return &c.HTTP.Addr }},
+	{Name: "P28_HTTP_HOSTS", Group: groupProcess, Form: formHosts, check: checkHosts,
+		Help: "Further names under which browsers may ask for the status page and the profiles, as a proxy passes them on. Addresses, localhost, the host of P28_HTTP_ADDR and the host name always may; any other name is refused with 421, because a website could have its own name resolve to this listener.",
+		at:   func(c *Config) any { return &c.HTTP.Hosts }},
 	{Name: "P28_PPROF", Group: groupProcess, Default: "false",
 		Help: "Serves runtime profiles on the same listener. Off, because they tell strangers a lot and cost time.",
 		at:   func(c *Config) any { return &c.HTTP.Pprof }},

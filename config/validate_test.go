@@ -31,6 +31,8 @@ func TestRefused(t *testing.T) {
 		{"start that is no entry ID", []string{"P28_GROUP_START=>"}, `allowed: auto`},
 		{"listener without port", []string{"P28_HTTP_ADDR=localhost"}, `write 127.0.0.1:8043`},
 		{"listener with a wrong port", []string{"P28_HTTP_ADDR=:70000"}, `write 127.0.0.1:8043`},
+		{"name with a port", []string{"P28_HTTP_HOSTS=heat.example.com,heat:8043"}, `has an element that is no host name; allowed: name,name,…, without ports`},
+		{"name with a scheme", []string{"P28_HTTP_HOSTS=https://heat.example.com"}, `has an element that is no host name`},
 		{"control character", []string{"P28_GROUP_LATE=a\x1b[31m"}, `has spaces or control characters`},
 		{"not UTF-8", []string{"P28_GROUP_LATE=\xff"}, `is not UTF-8`},
 		{"long", []string{"P28_KEY_PREFIX=" + strings.Repeat("x", 513)}, `longer than 512 bytes`},
@@ -82,7 +84,7 @@ func TestRefused(t *testing.T) {
 func TestAccepted(t *testing.T) {
 	for _, pair := range []string{
 		"P28_GROUP_START=0", "P28_GROUP_START=$", "P28_GROUP_START=1700000000000-3", "P28_GROUP_START=1700000000000",
-		"P28_HTTP_ADDR=:8043", "P28_HTTP_ADDR=[::1]:0", "P28_LOG_LEVEL=WARN", "P28_LATE_OBS_POLL_MS=2000", "P28_LATE_OBS_POLL_MS= 50 ",
+		"P28_HTTP_ADDR=:8043", "P28_HTTP_ADDR=[::1]:0", "P28_HTTP_HOSTS=heat.example.com, heat", "P28_LOG_LEVEL=WARN", "P28_LATE_OBS_POLL_MS=2000", "P28_LATE_OBS_POLL_MS= 50 ",
 		"P28_THROTTLE_PER_SEC=0.5", "P28_MAX_DEBUG_CHARS=160", "P28_CLAIM_MIN_IDLE_MS=1000", "P28_OBS_MAXLEN=0", "P28_LATE_OBS_WATCH_MS=0",
 		"P28_PLAN_STREAMS=quantum:stream:apply.plan:{k}*256", "REDIS_HOST=::1", "REDIS_PASSWORD=", "REDIS_CLUSTER=", "P28_CONSUMER=",
 		"P28_PLAN_STREAM={quantum}:stream:apply.plan", "P28_LATE_OBS_NOTIFY=Off",
