@@ -205,3 +205,54 @@ func TestComesBackByItself(t *testing.T) {
 	b.shows("the state with one", text("#state"), "live")
 	b.shows("late coverage of the streams", fact("Late, found in time"), "5")
 }
+
+// What comes by events while an answer is on its way is not lost with it.
+func TestSlowAnswerLosesNoRow(t *testing.T) {
+	long(t)
+	srv := redistest.Start(t)
+	client := srv.Client()
+	w := startWorker(t, srv, "worker-a")
+	write(t, client, 3, 0, 0)
+	b := open(t)
+	b.visit(w.url())
+	b.holds("all rows", `document.querySelectorAll("#feed-rows tr").length === 6`)
+	b.do(`const real = window.fetch;
+		window.fetch = async (url, options) => {
+			const answer = await real(url, options);
+			if (String(url).includes("observations")) await new Promise((resolve) => (window.goOn = resolve));
+			return answer;
+		}`)
+	b.choose("#filter-symbol", "BTCUSDT")
+	b.holds("the answer is kept back", `window.goOn`)
+	b.do(`document.querySelector("#feed-rows tr").dataset.old = ""`) // the answer draws all rows anew
+	publish(t, client, "meanwhile")
+	b.holds("the row that came by events", row("meanwhile"))
+	b.do(`window.goOn()`)
+	b.holds("the answer is drawn", `!document.querySelector("#feed-rows tr[data-old]")`)
+	if !eval[bool](b, row("meanwhile")) {
+		t.Error("the answer has swept away what was newer")
+	}
+	b.quiet()
+}
+
+// row is an expression for whether a plan is among the observations.
+func row(plan string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll("#feed-rows button")].some((e) => e.textContent === %q)`, plan)
+}
+
+// A timeline that is opened before the end of the one before was told stays open and is filled.
+func TestTimelinesInQuickSuccession(t *testing.T) {
+	long(t)
+	srv := redistest.Start(t)
+	client := srv.Client()
+	w := startWorker(t, srv, "worker-a")
+	write(t, client, 2, 0, 0)
+	b := open(t)
+	b.visit(w.url())
+	b.holds("all rows", `document.querySelectorAll("#feed-rows tr").length === 4`)
+	b.openPlan("now-0")
+	b.do(`document.getElementById("plan").close(); [...document.querySelectorAll("#feed-rows button")].find((e) => e.textContent === "now-1").click()`)
+	b.shows("the title of the timeline", text("#plan-title"), "Plan now-1")
+	b.holds("its timeline", `[...document.querySelectorAll("#plan .what")].some((e) => e.textContent === "published")`)
+	b.quiet()
+}

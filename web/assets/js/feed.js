@@ -15,6 +15,7 @@ export class Feed {
   #missed = 0; // that came too fast to be listed
   #paused = false;
   #asked = 0;
+  #came = []; // by events since what is shown was asked for, newest first
 
   constructor() {
     this.body = byId("feed-rows");
@@ -35,8 +36,8 @@ export class Feed {
     this.body.addEventListener("pointerleave", () => this.#left());
     this.body.addEventListener("focusout", () => queueMicrotask(() => this.#left()));
     this.body.addEventListener("click", (event) => {
-      const row = event.target.closest("tr[data-id]");
-      const found = row && this.#rows.find((o) => o.id === row.dataset.id);
+      const row = event.target.closest("tr[data-key]");
+      const found = row && this.#rows.find((o) => key(o) === row.dataset.key);
       if (found) openPlan(found.plan_id);
     });
   }
@@ -47,12 +48,14 @@ export class Feed {
     const want = this.#filter();
     const query = new URLSearchParams({ limit: most });
     for (const [name, value] of Object.entries(want)) if (value) query.set(name, value);
+    this.#held = 0;
+    this.#came = [];
     try {
       const answer = await get(`observations?${query}`);
       if (mine !== this.#asked) return;
-      this.#rows = answer.observations;
-      this.#held = this.#missed = 0;
-      this.matching = answer.matching;
+      // The answer may have been on its way for long: what came by events meanwhile is newer.
+      this.#rows = merged(this.#came, answer.observations);
+      this.#missed = 0;
       this.#draw(true);
     } catch (err) {
       if (mine !== this.#asked) return;
@@ -64,17 +67,15 @@ export class Feed {
   add({ observations, more }) {
     const want = this.#filter();
     const fits = observations.filter((o) => Object.entries(want).every(([name, value]) => !value || o[name] === value));
-    if (this.matching !== undefined) this.matching += fits.length;
     if (this.#still()) {
       this.#held += fits.length;
       this.#words();
       return;
     }
     this.#missed = more;
-    const known = new Set(this.#rows.slice(0, most).map((o) => o.id));
-    const fresh = fits.filter((o) => !known.has(o.id));
-    if (fresh.length === 0) return;
-    this.#rows = [...fresh, ...this.#rows].slice(0, most);
+    if (fits.length === 0) return;
+    this.#came = merged(fits, this.#came);
+    this.#rows = merged(fits, this.#rows);
     this.#draw();
   }
 
@@ -118,11 +119,11 @@ export class Feed {
     }
     if (anew) this.body.replaceChildren();
     // Rows that stay are kept, and with them focus and selection; what is beyond the end goes.
-    const shown = new Map([...this.body.children].map((row) => [row.dataset.id, row]));
+    const shown = new Map([...this.body.children].map((row) => [row.dataset.key, row]));
     let before = null;
     for (const o of this.#rows) {
-      const row = shown.get(o.id) ?? observation(o);
-      shown.delete(o.id);
+      const row = shown.get(key(o)) ?? observation(o);
+      shown.delete(key(o));
       const place = before ? before.nextSibling : this.body.firstChild;
       if (row !== place) this.body.insertBefore(row, place);
       before = row;
@@ -131,9 +132,24 @@ export class Feed {
   }
 }
 
+// Streams of several partitions may have the same entry ID.
+const key = (o) => `${o.id} ${o.obs_point} ${o.plan_id}`;
+
+/** The newest of both, each once and no more than are shown. */
+function merged(some, others) {
+  const all = new Map([...others, ...some].map((o) => [key(o), o]));
+  return [...all.values()].sort(newestFirst).slice(0, most);
+}
+
+function newestFirst(a, b) {
+  const [ms, seq] = a.id.split("-").map(Number);
+  const [otherMs, otherSeq] = b.id.split("-").map(Number);
+  return otherMs - ms || otherSeq - seq;
+}
+
 function observation(o) {
   const late = o.after_deadline ? el("span", { class: "quiet" }, " after the deadline") : null;
-  return el("tr", { "data-id": o.id },
+  return el("tr", { "data-id": o.id, "data-key": key(o) },
     el("td", { class: "time" }, clock(Date.parse(o.time), true)),
     el("td", {}, point(o.obs_point)),
     el("td", {}, el("button", { type: "button", class: "plain id" }, o.plan_id)),

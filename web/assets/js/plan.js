@@ -29,6 +29,7 @@ export async function openPlan(id) {
 // A click beside the dialog closes it as well: the backdrop belongs to the dialog itself.
 dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 dialog.addEventListener("close", () => {
+  if (dialog.open) return; // it comes late, and the next plan has been opened already
   asked++;
   replace(byId("plan-body"));
 });
