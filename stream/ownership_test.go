@@ -36,6 +36,33 @@ func TestClaimsFromTheDead(t *testing.T) {
 	require.EqualValues(t, n, w.events.get("taken"))
 }
 
+// TestClaimsWhatWasHandedBackUnheard: who does not listen yet when another consumer drains takes over what that hands back as
+// soon as it does, and not by min idle alone.
+func TestClaimsWhatWasHandedBackUnheard(t *testing.T) {
+	w := newWorld(t)
+	patient := func(consumer string) stream.SubscriberConfig {
+		cfg := w.config(consumer)
+		cfg.MinIdle = 5 * time.Minute
+		return cfg
+	}
+	first, held := w.subscribe(nil, patient("first"))
+	w.add(1)
+	next(t, held) // neither acked nor nacked
+	eventually(t, "the first has looked what there is to claim", func() bool { return w.commands("xautoclaim") > 0 })
+	passes := w.commands("xautoclaim")
+
+	proxy, client := w.through(nil)
+	proxy.DropReplies(-1, "subscribe")
+	_, out := w.subscribe(client, patient("second"))
+	eventually(t, "the second cannot listen", func() bool { return proxy.Dropped() > 0 })
+	eventually(t, "and has looked what there is to claim", func() bool { return w.commands("xautoclaim") > passes })
+	require.NoError(t, first.Close())
+	require.EqualValues(t, 1, w.events.get("handed back"))
+	proxy.DropReplies(0)
+	next(t, out).Ack()
+	eventually(t, "it is acknowledged", func() bool { return w.pending() == 0 })
+}
+
 // TestKeepsWhatIsInHand: entries whose handlers take several times min idle are claimed by nobody, neither those that
 // are being handled nor those that wait for a receiver which takes one at a time.
 func TestKeepsWhatIsInHand(t *testing.T) {
