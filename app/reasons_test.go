@@ -107,10 +107,7 @@ func TestReasons(t *testing.T) {
 		})
 	}
 	awaitQuiet(t, rdb, earlyGroup, lateGroup)
-	metrics := o.metrics()
-	for name, n := range want {
-		assert.Equal(t, n, metrics[name], name)
-	}
+	o.awaitMetrics(want)
 	assertOneLiner(t, srv, o, oneLiner)
 	require.NoError(t, o.stop())
 }

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"heatobserver/entry"
@@ -217,11 +216,22 @@ func runOneLiner(t testing.TB, srv *redistest.Server, script string) series {
 	return counted
 }
 
+// awaitMetrics waits until the observer has counted what it wrote, which is a little later than Redis has it.
+func (o *observer) awaitMetrics(want series) {
+	o.t.Helper()
+	eventually(o.t, "the metrics", func() error {
+		metrics := o.metrics()
+		for name, n := range want {
+			if metrics[name] != n {
+				return fmt.Errorf("%s is %v, want %v", name, metrics[name], n)
+			}
+		}
+		return nil
+	})
+}
+
 // assertOneLiner compares what the one-liner counts with the metrics of the only process that observed.
 func assertOneLiner(t testing.TB, srv *redistest.Server, o *observer, script string) {
 	t.Helper()
-	counted, metrics := runOneLiner(t, srv, script), o.metrics()
-	for name, n := range counted {
-		assert.Equal(t, n, metrics[name], name)
-	}
+	o.awaitMetrics(runOneLiner(t, srv, script))
 }

@@ -2,6 +2,7 @@ package heat
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -171,10 +172,11 @@ func (test storm) run(t *testing.T) {
 	if len(h.results) != 0 {
 		t.Errorf("%d waits ended twice", len(h.results))
 	}
-	for reason, n := range got {
-		if c, ok := told.Load(reason); !ok || c.(*atomic.Int64).Load() != int64(n) {
-			t.Errorf("%s: %d waits ended, the metrics were told %v", reason, n, c)
-		}
+	for reason, n := range got { // Wait may return before the metrics are told
+		eventually(t, fmt.Sprintf("the metrics are told of %d %s", n, reason), func() bool {
+			c, ok := told.Load(reason)
+			return ok && c.(*atomic.Int64).Load() == int64(n)
+		})
 	}
 	rest := got[event.Timeout]
 	if test.mute {
