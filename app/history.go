@@ -16,14 +16,29 @@ import (
 // History are the streams of a live Redis as a history. It only reads: no group, no key, no write.
 type History struct {
 	client  redis.UniversalClient
-	streams [len(replay.Kinds)]string
+	streams [len(replay.Kinds)][]string
 }
 
 var _ replay.Source = (*History)(nil)
 
 // NewHistory takes a connection and the names of the streams by replay.Kind. Close closes the connection.
 func NewHistory(client Client, streams [len(replay.Kinds)]string) *History {
-	return &History{client: client, streams: streams}
+	h := &History{client: client}
+	for kind, name := range streams {
+		h.streams[kind] = []string{name}
+	}
+	return h
+}
+
+// NewPartitionedHistory takes the streams of all partitions of the plans and reads them as one.
+func NewPartitionedHistory(client Client, cfg config.Config) *History {
+	h := &History{client: client}
+	for _, names := range cfg.Names() {
+		h.streams[replay.Plans] = append(h.streams[replay.Plans], names.Plan)
+		h.streams[replay.Observations] = append(h.streams[replay.Observations], names.Observed)
+	}
+	h.streams[replay.Decisions] = []string{cfg.Streams.Decision}
+	return h
 }
 
 // OpenHistory connects to the Redis of the configuration. One that does not answer within 5 s is an *UnreachableError.
@@ -50,12 +65,53 @@ func (h *History) Client() Client { return h.client }
 
 // Open is part of replay.Source.
 func (h *History) Open(ctx context.Context, kind replay.Kind, r replay.Range) (replay.Reader, error) {
-	return &historyReader{scan: stream.NewScan(ctx, h.client, h.streams[kind], r.From, r.To)}, nil
+	var all merged
+	for _, name := range h.streams[kind] {
+		all.parts = append(all.parts, part{reader: &historyReader{scan: stream.NewScan(ctx, h.client, name, r.From, r.To)}})
+	}
+	if len(all.parts) == 1 {
+		return all.parts[0].reader, nil
+	}
+	return &all, nil
 }
 
-// Extent is part of replay.Source.
-func (h *History) Extent(ctx context.Context, kind replay.Kind) (replay.Extent, error) {
-	found, err := stream.Measure(ctx, h.client, h.streams[kind])
+// Extent is part of replay.Source. Of partitions it begins where nothing is missing of any.
+func (h *History) Extent(ctx context.Context, kind replay.Kind) (all replay.Extent, err error) {
+	for i, name := range h.streams[kind] {
+		e, err := h.extent(ctx, name)
+		switch {
+		case err != nil:
+			return replay.Extent{}, err
+		case i == 0:
+			all = e
+		default:
+			all = join(all, e)
+		}
+	}
+	return all, nil
+}
+
+func join(a, b replay.Extent) replay.Extent {
+	if b.Last.Compare(a.Last) > 0 {
+		a.Last = b.Last
+	}
+	later := b.First.Compare(a.First) > 0
+	switch zero := (entry.ID{}); {
+	case a.Trimmed && b.Trimmed:
+		if later {
+			a.First = b.First
+		}
+	case b.Trimmed:
+		a.First, a.Trimmed = b.First, true
+	case a.Trimmed:
+	case a.First == zero || b.First != zero && !later:
+		a.First = b.First
+	}
+	return a
+}
+
+func (h *History) extent(ctx context.Context, name string) (replay.Extent, error) {
+	found, err := stream.Measure(ctx, h.client, name)
 	if err != nil {
 		return replay.Extent{}, err
 	}

@@ -35,10 +35,8 @@ func (p *processor) newPage() (*web.Page, error) {
 	setup := operateSetup(cfg)
 	setup.TraceMost = pageTraceMost
 	return web.New(web.Options{
-		Source: operate.New(p.side, setup),
-		History: NewHistory(p.side, [...]string{
-			replay.Plans: first.Plan, replay.Decisions: cfg.Streams.Decision, replay.Observations: first.Observed,
-		}),
+		Source:     operate.New(p.side, setup),
+		History:    NewPartitionedHistory(p.side, cfg),
 		Partitions: parts,
 		Simulate:   replay.Options{Payload: PlanPayload},
 		Settings: replay.Settings{

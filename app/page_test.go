@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"heatobserver/internal/redistest"
@@ -76,5 +77,40 @@ func TestPageIsServedUnderItsOwnNames(t *testing.T) {
 			}
 		}
 	}
+	require.NoError(t, one.stop())
+}
+
+// TestWhatIfIsOfAllPartitions counts the plans that were simulated.
+func TestWhatIfIsOfAllPartitions(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	cfg := load(t, srv, partitioned())
+	rdb := srv.Client()
+	long := time.Now().Add(-time.Minute).UnixMilli()
+	for i, names := range cfg.Names() {
+		id := func(at int64) string { return fmt.Sprintf("%d-1", at) }
+		require.NoError(t, rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: names.Plan, ID: id(long), Values: []string{"plan_id", fmt.Sprint("p", i), "symbol", "S"}}).Err())
+	}
+	for i := range cfg.Names() {
+		require.NoError(t, rdb.XAdd(t.Context(), &redis.XAddArgs{
+			Stream: cfg.Streams.Decision, ID: fmt.Sprintf("%d-%d", long+200, i+1), Values: []string{"plan_id", fmt.Sprint("p", i), "heat_level", "hot", "heat_score", "0.5"},
+		}).Err())
+	}
+	one := start(t, srv, partitioned())
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	coverage := func(ms int) float64 {
+		resp, err := client.Get(fmt.Sprintf("http://%s/api/v1/what-if?max_wait_ms=%d", one.addr, ms))
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		var answer web.WhatIf
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&answer))
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.EqualValues(t, len(cfg.Names()), answer.Plans, "%+v", answer)
+		require.EqualValues(t, len(cfg.Names()), answer.Decided)
+		require.NotNil(t, answer.Coverage)
+		return *answer.Coverage
+	}
+	require.Zero(t, coverage(199))
+	require.InDelta(t, 1, coverage(200), 0)
 	require.NoError(t, one.stop())
 }

@@ -37,7 +37,7 @@ type Options struct {
 	Settings replay.Settings // MaxWait is the allowed wait that is set
 
 	Early, Late   Observer
-	Partitions    int    // of the plans; those of the first alone are simulated. Default: 1
+	Partitions    int    // of the plans. Default: 1
 	Plans         string // name of the plan stream, or of the first partition
 	Observed      string // and of the others
 	Dead          string

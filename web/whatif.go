@@ -150,8 +150,6 @@ func simulate(ctx context.Context, o *Options) (*curve, error) {
 		out.note = fmt.Sprintf("No wait of %v has ended yet: the history reaches back only %v.", longest, span.Truncate(time.Millisecond))
 	case source.cut:
 		out.note = "There are more plans than are simulated; the newest are left out."
-	case o.Partitions > 1:
-		out.note = fmt.Sprintf("This is of the plans of the first of %d partitions.", o.Partitions)
 	case decisions.Trimmed && decisions.First.Compare(plans.First) > 0:
 		out.note = "The decisions reach back less far than the plans; plans before them are left out."
 	}
@@ -168,7 +166,7 @@ func begin(ctx context.Context, o *Options, plans, decisions replay.Extent, end 
 	if streams.Plans.Length == 0 {
 		return entry.IDAt(end), nil
 	}
-	length, first, last := streams.Plans.Length, streams.Plans.First.Time(), streams.Plans.Last.Time()
+	length, first, last := streams.Plans.Length, plans.First.Time(), streams.Plans.Last.Time()
 	from := first
 	if d := decisions.First.Time(); decisions.Trimmed && d.After(from) {
 		from = d
@@ -241,7 +239,7 @@ func advise(c replay.Curve) advice {
 	ms := roundUp(max(1, wait.Milliseconds()) * 5 / 4)
 	return advice{
 		Advised: &ms,
-		Because: fmt.Sprintf("%.0f %% of the heat that comes within %v is there after %d ms; with a quarter more.", 100*advisedShare, c.Longest, wait.Milliseconds()),
+		Because: fmt.Sprintf("%.0f %% of the heat that comes within %v is there after %d ms; with a quarter more.", 100*advisedShare, c.Longest.Round(100*time.Millisecond), wait.Milliseconds()),
 	}
 }
 
