@@ -256,3 +256,29 @@ func TestTimelinesInQuickSuccession(t *testing.T) {
 	b.holds("its timeline", `[...document.querySelectorAll("#plan .what")].some((e) => e.textContent === "published")`)
 	b.quiet()
 }
+
+// The dead letters that a person wants are found by reason and group.
+func TestDeadLettersAreFiltered(t *testing.T) {
+	long(t)
+	srv := redistest.Start(t)
+	client := srv.Client()
+	w := startWorker(t, srv, "worker-a")
+	publish(t, client, "") // one in each group
+	b := open(t)
+	b.visit(w.url())
+	letters := func(n int) string {
+		return fmt.Sprintf(`document.querySelectorAll("#dead-rows details").length === %d`, n)
+	}
+	b.holds("both dead letters", letters(2))
+	b.holds("both groups to choose from", `[...document.querySelectorAll("#dead-groups option")].map((o) => o.value).join() === "p28_early,p28_late"`)
+	b.choose("#dead-group", "p28_late")
+	b.holds("the one of late", letters(1)+` && document.querySelector("#dead-rows summary").textContent.includes("p28_late")`)
+	publish(t, client, "")
+	b.holds("and the next", letters(2)+` && !document.getElementById("dead-rows").textContent.includes("p28_early")`)
+	b.choose("#dead-reason", "bad_field")
+	b.holds("none of another reason", `document.getElementById("dead-rows").textContent === "No dead letter fits."`)
+	b.choose("#dead-reason", "no_plan_id")
+	b.choose("#dead-group", "")
+	b.holds("all of that reason", letters(4))
+	b.quiet()
+}

@@ -4,23 +4,58 @@ import { clock, count } from "./format.js";
 import { get } from "./live.js";
 
 const most = 20;
+const fields = { reason: byId("dead-reason"), group: byId("dead-group") };
+const known = { reason: new Set(), group: new Set() }; // what has been met, to choose from
 let shown = "";
+let asked = 0;
 
-/** Asks for the newest and shows them; an opened one stays open. */
+/** Asks for the newest that the filter wants and shows them; an opened one stays open. */
 export async function loadDead() {
-  const { total, dead_letters: letters } = await get(`deadletters?limit=${most}`);
-  text(byId("dead-words"), total === 0 ? "" : `${count(total)} in the stream${total > letters.length ? `, the newest ${letters.length} here` : ""}`);
+  const mine = ++asked;
+  const query = new URLSearchParams({ limit: most });
+  for (const [name, field] of Object.entries(fields)) if (field.value.trim()) query.set(name, field.value.trim());
+  const filtered = query.size > 1;
+  const { total, dead_letters: letters } = await get(`deadletters?${query}`);
+  if (mine !== asked) return;
+  const some = filtered ? `, the newest ${letters.length} of the newest 200 that fit here` : total > letters.length ? `, the newest ${letters.length} here` : "";
+  text(byId("dead-words"), total === 0 ? "" : `${count(total)} in the stream${some}`);
+  suggest(letters);
   const ids = letters.map((l) => l.id).join(" ");
   if (shown === ids && shown !== "") return;
   shown = ids;
   const place = byId("dead-rows");
   const open = new Set([...place.querySelectorAll("details[open]")].map((d) => d.dataset.id));
-  replace(place, letters.length === 0 ? el("p", { class: "quiet" }, "None: nothing was given up.") : letters.map((l) => letter(l, open.has(l.id))));
+  const none = filtered && total > 0 ? "No dead letter fits." : "None: nothing was given up.";
+  replace(place, letters.length === 0 ? el("p", { class: "quiet" }, none) : letters.map((l) => letter(l, open.has(l.id))));
+}
+
+let typing = 0;
+byId("dead-filter").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(filter, 250);
+});
+byId("dead-filter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  filter();
+});
+
+function filter() {
+  loadDead().catch((err) => {
+    shown = "";
+    replace(byId("dead-rows"), el("p", { role: "alert" }, `The dead letters cannot be shown: ${err.message}`));
+  });
+}
+
+function suggest(letters) {
+  for (const [name, values] of Object.entries(known)) {
+    for (const l of letters) if (values.size < 50) values.add(l[name]);
+    replace(byId(`dead-${name}s`), [...values].sort().map((value) => el("option", { value })));
+  }
 }
 
 function letter(l, open) {
   const raw = el("div");
-  const fill = (whole) => replace(raw, fields(whole));
+  const fill = (whole) => replace(raw, rawFields(whole));
   const details = el("details", { open, "data-id": l.id },
     el("summary", {}, el("strong", {}, l.reason), " ", el("span", { class: "quiet" }, `${clock(Date.parse(l.time))} · ${l.group} · entry ${l.entry_id}`)),
     el("p", {}, l.error),
@@ -41,7 +76,7 @@ function letter(l, open) {
   return details;
 }
 
-function fields({ raw }) {
+function rawFields({ raw }) {
   if (raw === null || typeof raw !== "object") return el("dl", {}, el("dt", {}, "raw"), el("dd", {}, String(raw)));
   return el("dl", {}, Object.entries(raw).map(([name, value]) => [
     el("dt", {}, name), el("dd", {}, typeof value === "string" ? value : JSON.stringify(value)),

@@ -47,7 +47,7 @@ repeat(5, async () => {
   showWaits(answer);
   return answer.history.first !== null;
 });
-repeat(15, async () => {
+repeat(5, async () => { // a young history changes much
   const answer = await get("what-if");
   showWhatIf(answer);
   return answer.decided > 0;
