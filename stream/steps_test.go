@@ -203,6 +203,7 @@ func TestDeadLetterInSteps(t *testing.T) {
 	again := next(t, out)
 	require.True(t, stream.DeliveryFrom(again.Context()).Redriven())
 	require.Equal(t, original.ID, stream.DeliveryFrom(again.Context()).Entry().ID)
+	require.Equal(t, original.Fields.Values(), stream.DeliveryFrom(again.Context()).Entry().Fields.Values())
 	again.Ack()
 	_, err = stream.Redrive(w.ctx, w.admin, keys, id, testGroup, original)
 	require.ErrorIs(t, err, stream.ErrNoDeadLetter)
