@@ -22,7 +22,7 @@ import (
 type replayCommand struct {
 	Quick   bool     `help:"One round of a small history: does everything work?"`
 	Rounds  int      `default:"3" help:"How often each is measured, by turns."`
-	Plans   []int    `default:"100000,1000000" help:"Sizes of the histories, in plans. 10000000 takes a quarter of an hour, and 7 GB of memory for Redis."`
+	Plans   []int    `default:"100000,1000000" help:"Sizes of the histories, in plans. 10000000 takes a quarter of an hour, and 5 GB of memory for Redis."`
 	Rate    int      `default:"50" help:"Plans per second of history. Alive at any time are the hashes of the last 1800 s."`
 	Seed    uint64   `default:"6" help:"Makes the history."`
 	Sources []string `default:"archive,redis" enum:"archive,redis" help:"Where it is read from."`
