@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"regexp"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestEveryMetricExists looks for each metric that a rule or a panel names at the endpoint of a real run, and for each
+// TestEveryMetricExists looks for each metric that a rule, a panel or a page of the documentation names at the endpoint of a real run, and for each
 // recorded series in the recording rules.
 func TestEveryMetricExists(t *testing.T) {
 	exposed := scrape(t)
@@ -50,6 +51,17 @@ func TestEveryMetricExists(t *testing.T) {
 			used[name] = true
 			if name != "up" && !recorded[name] && !exposed[name] {
 				t.Errorf("%s names %s, which the observer does not expose and no rule records", where, name)
+			}
+		}
+	}
+	documented := regexp.MustCompile(`\b(?:heat_observer_\w+|p28_\w+_total)\b`)
+	for file, text := range files(t) {
+		if ext := path.Ext(file); ext != ".md" && ext != ".yaml" {
+			continue
+		}
+		for _, name := range documented.FindAllString(text, -1) {
+			if !exposed[name] && !exposed[name+"_bucket"] {
+				t.Errorf("%s names %s, which the observer does not expose", file, name)
 			}
 		}
 	}
