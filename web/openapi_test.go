@@ -87,6 +87,20 @@ func TestOpenAPI(t *testing.T) {
 		ask(http.StatusBadRequest, "/api/v1/"+name)
 	}
 	ask(http.StatusNotFound, "/api/v1/deadletters/7-7")
+	bounded := 0
+	for path, item := range doc.Paths.Map() { // the bounds that are written are those that are kept
+		for _, p := range item.Get.Parameters {
+			if of := p.Value.Schema.Value; of.Min != nil && of.Max != nil {
+				bounded++
+				for value, want := range map[float64]int{
+					*of.Min - 1: http.StatusBadRequest, *of.Min: http.StatusOK, *of.Max: http.StatusOK, *of.Max + 1: http.StatusBadRequest,
+				} {
+					ask(want, fmt.Sprintf("%s?%s=%.0f", path, p.Value.Name, value))
+				}
+			}
+		}
+	}
+	require.Equal(t, 6, bounded)
 	for _, item := range doc.Paths.Map() {
 		for method, operation := range item.Operations() {
 			require.Equal(t, http.MethodGet, method, "nothing can be changed")
