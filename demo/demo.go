@@ -105,7 +105,7 @@ type show struct {
 	began  time.Time
 
 	planner *pipeline.Planner
-	tally   *Tally
+	tally   *tally
 }
 
 func (s *show) run(ctx context.Context, listener net.Listener) error {
@@ -122,7 +122,7 @@ func (s *show) run(ctx context.Context, listener net.Listener) error {
 		return errors.Join(err, listener.Close())
 	}
 	bridge := pipeline.NewBridge(s.client, pipeline.BridgeConfig{Decisions: s.cfg.Streams.Decision, Prefix: s.cfg.HeatLookupPrefix}, log)
-	s.tally = NewTally(s.client, s.cfg.Streams.Observed)
+	s.tally = newTally(s.client, s.cfg.Streams.Observed)
 	from, err := lastID(ctx, s.client, s.cfg.Streams.Observed)
 	if err != nil {
 		return errors.Join(err, listener.Close())

@@ -13,8 +13,8 @@ import (
 	"heatobserver/event"
 )
 
-// Tally reads the observed stream from its end on and counts what comes.
-type Tally struct {
+// tally reads the observed stream from its end on and counts what comes.
+type tally struct {
 	client redis.UniversalClient
 	stream string
 
@@ -45,13 +45,13 @@ type Counts struct {
 	ReadP99 int `json:"reader_p99_ms"`
 }
 
-// NewTally reads the named stream. It never closes the client.
-func NewTally(client redis.UniversalClient, stream string) *Tally {
-	return &Tally{client: client, stream: stream}
+// newTally reads the named stream. It never closes the client.
+func newTally(client redis.UniversalClient, stream string) *tally {
+	return &tally{client: client, stream: stream}
 }
 
 // Counts may be called at any time.
-func (t *Tally) Counts() Counts {
+func (t *tally) Counts() Counts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.counts
@@ -65,7 +65,7 @@ func (t *Tally) Counts() Counts {
 }
 
 // Run counts until ctx ends. It returns what Redis said when reading failed three times in a row.
-func (t *Tally) Run(ctx context.Context, from string) error {
+func (t *tally) Run(ctx context.Context, from string) error {
 	failures := 0
 	for ctx.Err() == nil {
 		batch, err := t.client.XRead(ctx, &redis.XReadArgs{Streams: []string{t.stream, from}, Count: 1000, Block: 100 * time.Millisecond}).Result()
@@ -87,7 +87,7 @@ func (t *Tally) Run(ctx context.Context, from string) error {
 	return nil
 }
 
-func (t *Tally) add(m redis.XMessage) {
+func (t *tally) add(m redis.XMessage) {
 	id, idErr := entry.ParseID(m.ID)
 	pairs := make([]string, 0, 2*len(event.ObservationFields))
 	for _, name := range event.ObservationFields {
