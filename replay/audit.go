@@ -72,6 +72,12 @@ type publication struct {
 	seen [len(event.Points)]bool
 }
 
+// planEntry is what a plan is known by: partitions may have the same entry ID.
+type planEntry struct {
+	id     entry.ID
+	planID string
+}
+
 type recorded struct {
 	id entry.ID
 }
@@ -85,7 +91,7 @@ type auditor struct {
 	AuditSettings
 	audit  *Audit
 	hashes *hashes
-	byID   map[entry.ID]*publication
+	byID   map[planEntry]*publication
 	open   queue[*publication]
 	last   map[uuid]recorded
 	expire queue[struct {
@@ -107,7 +113,7 @@ func RunAudit(ctx context.Context, source Source, r Range, o Options, s AuditSet
 	}
 	a := &auditor{
 		AuditSettings: s, audit: &Audit{Matrix: make(map[[3]string]int64)},
-		hashes: newHashes(o.BridgeDelay, s.Grace+s.MaxWait), byID: make(map[entry.ID]*publication),
+		hashes: newHashes(o.BridgeDelay, s.Grace+s.MaxWait), byID: make(map[planEntry]*publication),
 		last: make(map[uuid]recorded), end: end.UnixMilli(), payload: o.Payload, plans: r,
 	}
 	for kind, first := range map[Kind]*int64{Observations: &a.firstSeen, Decisions: &a.firstDecided} {
@@ -200,7 +206,7 @@ func (a *auditor) publish(e *Entry) {
 	}
 	a.audit.Plans++
 	p := &publication{plan: plan}
-	a.byID[plan.ID] = p
+	a.byID[planEntry{plan.ID, plan.PlanID}] = p
 	a.open.push(p)
 }
 
@@ -213,7 +219,7 @@ func (a *auditor) settle(t int64) {
 			break
 		}
 		a.open.pop()
-		delete(a.byID, p.plan.ID)
+		delete(a.byID, planEntry{p.plan.ID, p.plan.PlanID})
 		for _, point := range event.Points {
 			if !p.seen[point] {
 				a.absent(p, point)
@@ -265,7 +271,7 @@ func (a *auditor) observe(e *Entry) {
 		key uuid
 		id  entry.ID
 	}{key, e.ID})
-	p := a.byID[o.SourceID]
+	p := a.byID[planEntry{o.SourceID, o.PlanID}]
 	switch {
 	case o.SourceID == zeroID:
 		a.audit.Foreign++

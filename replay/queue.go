@@ -65,7 +65,7 @@ func (c *cursor) peek() *Entry {
 		}
 	}
 	e := &c.batch[0]
-	if c.n > 0 && e.ID.Compare(c.last) <= 0 {
+	if c.n > 0 && e.ID.Compare(c.last) < 0 { // partitions may have the same ID
 		c.batch, c.err = nil, fmt.Errorf("entry ID %s stands behind %s: out of order", e.ID, c.last)
 		return nil
 	}

@@ -80,7 +80,8 @@ func (e *GapError) Error() string {
 // Unwrap is the cause.
 func (e *GapError) Unwrap() error { return e.Err }
 
-// Reader reads the entries of one stream, each ID larger than the one before, in constant memory.
+// Reader reads the entries of one stream, each ID larger than the one before, or of several (see MergeReaders), where some
+// may have the same; in constant memory.
 type Reader interface {
 	// Next returns some of the following entries, at least one without an error, and io.EOF behind the last. Entries
 	// that are returned beside an error are good: they were read before it. After an error Next is not called again,
