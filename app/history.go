@@ -16,7 +16,7 @@ import (
 // History are the streams of a live Redis as a history. It only reads: no group, no key, no write.
 type History struct {
 	client  redis.UniversalClient
-	streams [len(replay.Kinds)][]string
+	streams [len(replay.Kinds)][]string // those of all partitions
 }
 
 var _ replay.Source = (*History)(nil)
@@ -41,8 +41,8 @@ func NewPartitionedHistory(client Client, cfg config.Config) *History {
 	return h
 }
 
-// OpenHistory connects to the Redis of the configuration. One that does not answer within 5 s is an *UnreachableError.
-// The caller closes the History.
+// OpenHistory connects to the Redis of the configuration, for the streams of all partitions. One that does not answer
+// within 5 s is an *UnreachableError. The caller closes the History.
 func OpenHistory(ctx context.Context, cfg config.Config) (*History, error) {
 	client, err := NewClient(cfg)
 	if err != nil {
@@ -52,9 +52,7 @@ func OpenHistory(ctx context.Context, cfg config.Config) (*History, error) {
 		_ = client.Close()
 		return nil, &UnreachableError{Where: cfg.Redis.Where(), Err: err}
 	}
-	return NewHistory(client, [...]string{
-		replay.Plans: cfg.Streams.Plan, replay.Decisions: cfg.Streams.Decision, replay.Observations: cfg.Streams.Observed,
-	}), nil
+	return NewPartitionedHistory(client, cfg), nil
 }
 
 // Close ends the connection.
@@ -65,61 +63,28 @@ func (h *History) Client() Client { return h.client }
 
 // Open is part of replay.Source.
 func (h *History) Open(ctx context.Context, kind replay.Kind, r replay.Range) (replay.Reader, error) {
-	var all merged
+	var readers []replay.Reader
 	for _, name := range h.streams[kind] {
-		all.parts = append(all.parts, part{reader: &historyReader{scan: stream.NewScan(ctx, h.client, name, r.From, r.To)}})
+		readers = append(readers, &historyReader{scan: stream.NewScan(ctx, h.client, name, r.From, r.To)})
 	}
-	if len(all.parts) == 1 {
-		return all.parts[0].reader, nil
-	}
-	return &all, nil
+	return replay.MergeReaders(readers), nil
 }
 
-// Extent is part of replay.Source. Of partitions it begins where nothing is missing of any.
-func (h *History) Extent(ctx context.Context, kind replay.Kind) (all replay.Extent, err error) {
-	for i, name := range h.streams[kind] {
-		e, err := h.extent(ctx, name)
-		switch {
-		case err != nil:
+// Extent is part of replay.Source.
+func (h *History) Extent(ctx context.Context, kind replay.Kind) (replay.Extent, error) {
+	var all []replay.Extent
+	for _, name := range h.streams[kind] {
+		found, err := stream.Measure(ctx, h.client, name)
+		if err != nil {
 			return replay.Extent{}, err
-		case i == 0:
-			all = e
-		default:
-			all = join(all, e)
 		}
-	}
-	return all, nil
-}
-
-func join(a, b replay.Extent) replay.Extent {
-	if b.Last.Compare(a.Last) > 0 {
-		a.Last = b.Last
-	}
-	later := b.First.Compare(a.First) > 0
-	switch zero := (entry.ID{}); {
-	case a.Trimmed && b.Trimmed:
-		if later {
-			a.First = b.First
+		e := replay.Extent{First: found.First, Last: found.Last, Trimmed: found.Lost}
+		if found.Length == 0 && found.Lost { // all that there was is gone
+			e.First = found.Generated.Next()
 		}
-	case b.Trimmed:
-		a.First, a.Trimmed = b.First, true
-	case a.Trimmed:
-	case a.First == zero || b.First != zero && !later:
-		a.First = b.First
+		all = append(all, e)
 	}
-	return a
-}
-
-func (h *History) extent(ctx context.Context, name string) (replay.Extent, error) {
-	found, err := stream.Measure(ctx, h.client, name)
-	if err != nil {
-		return replay.Extent{}, err
-	}
-	e := replay.Extent{First: found.First, Last: found.Last, Trimmed: found.Lost}
-	if found.Length == 0 && found.Lost { // all that there was is gone
-		e.First = found.Generated.Next()
-	}
-	return e, nil
+	return replay.MergeExtents(all), nil
 }
 
 // End is part of replay.Source: now, by the clock of the server.

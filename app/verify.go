@@ -35,10 +35,13 @@ func Verify(ctx context.Context, cfg config.Config, setup verify.Setup, live boo
 			}
 		}
 	}
-	setup.Plans = []string{cfg.Streams.Plan}
-	setup.Decisions, setup.Observed = cfg.Streams.Decision, cfg.Streams.Observed
-	setup.Dead, setup.Redrive = cfg.Streams.Dead, cfg.Streams.Redrive
-	setup.Prefix, setup.DedupePrefix, setup.KeyPrefix = cfg.HeatLookupPrefix, cfg.Output.DedupePrefix, cfg.Output.KeyPrefix
+	setup.Parts = nil
+	for _, n := range cfg.Names() {
+		setup.Parts = append(setup.Parts, verify.Part{
+			Plans: n.Plan, Observed: n.Observed, Dead: n.Dead, Redrive: n.Redrive, DedupePrefix: n.DedupePrefix, KeyPrefix: n.KeyPrefix,
+		})
+	}
+	setup.Decisions, setup.Prefix = cfg.Streams.Decision, cfg.HeatLookupPrefix
 	setup.EarlyGroup, setup.LateGroup = cfg.Groups.Early, cfg.Groups.Late
 	setup.EarlyEnabled, setup.LateEnabled = cfg.EarlyEnabled(), cfg.LateEnabled()
 	setup.MaxWait, setup.DedupeTTL = cfg.Late.MaxWait, cfg.Output.DedupeTTL

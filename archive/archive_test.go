@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -132,6 +134,96 @@ func TestArchiveAndStreamAreTheSame(t *testing.T) {
 		require.Empty(t, info.Gaps)
 		require.False(t, info.Trimmed)
 	}
+}
+
+// Partitions have the same entry IDs; each is kept by itself, and all are read as one.
+func TestPartitions(t *testing.T) {
+	client := redistest.Start(t).Client()
+	dir := t.TempDir()
+	c := config(dir)
+	c.Until, c.Streams = true, Streams{replay.Decisions: "decisions"}
+	var plans []string
+	for _, tag := range []string{"0", "1", "../x", "10"} {
+		part := Partition{Tag: tag, Plans: "plans:{" + tag + "}", Observations: "observed:{" + tag + "}"}
+		c.Partitions = append(c.Partitions, part)
+		fill(t, client, part.Plans, 0, 1200)
+		plans = append(plans, stream(t, client, part.Plans)...)
+	}
+	fill(t, client, "decisions", 0, 100)
+	fill(t, client, "observed:{1}", 0, 50)
+	for range 2 { // the second time it goes on where it was
+		_, err := Follow(t.Context(), client, c)
+		require.NoError(t, err)
+	}
+	got, err := read(t, dir, replay.Plans, replay.Everything)
+	require.NoError(t, err)
+	require.ElementsMatch(t, plans, got)
+	require.True(t, slices.IsSortedFunc(got, func(a, b string) int { return cmp.Compare(a[:6], b[:6]) }), "1000-0 and so on")
+	for kind, n := range map[replay.Kind]int{replay.Decisions: 100, replay.Observations: 50} {
+		got, err := read(t, dir, kind, replay.Everything)
+		require.NoError(t, err)
+		require.Len(t, got, n, "%s", kind)
+	}
+	got, err = read(t, partDir(dir, "../x"), replay.Plans, replay.Everything)
+	require.NoError(t, err)
+	require.Equal(t, stream(t, client, "plans:{../x}"), got)
+
+	a, err := Open(dir)
+	require.NoError(t, err)
+	e, err := a.Extent(t.Context(), replay.Plans)
+	require.NoError(t, err)
+	require.Equal(t, replay.Extent{First: entry.ID{Ms: 1000}, Last: entry.ID{Ms: 1399, Seq: 2}}, e)
+	infos, err := a.Verify(t.Context())
+	require.NoError(t, err)
+	var kept []string
+	for _, i := range infos {
+		kept = append(kept, fmt.Sprint(i.Kind, " ", i.Partition, " ", *i.Entries, i.Error))
+	}
+	require.Equal(t, []string{
+		"decisions  100", "plans partition-0 1200", "plans partition-1 1200", "observations partition-1 50",
+		"plans partition-10 1200", "plans partition-..%2Fx 1200",
+	}, kept)
+	_, err = a.Import(t.Context(), client, ImportConfig{Targets: Streams{"lab:plans"}, Range: replay.Everything})
+	require.ErrorIs(t, err, ErrTarget)
+	require.ErrorContains(t, err, partDir(dir, "0"))
+	n, err := a.Import(t.Context(), client, ImportConfig{Targets: Streams{2: "lab:observed"}, Range: replay.Everything})
+	require.NoError(t, err)
+	require.EqualValues(t, 50, n[2])
+}
+
+// On a cluster no command waits for several partitions at once; what comes is kept all the same.
+func TestFollowingACluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("six servers")
+	}
+	cluster := redistest.StartCluster(t, 3)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	dir := t.TempDir()
+	c := config(dir)
+	c.Streams = Streams{replay.Decisions: "decisions"}
+	for k := range 4 {
+		c.Partitions = append(c.Partitions, Partition{Tag: fmt.Sprint(k), Plans: fmt.Sprintf("plans:{%d}", k), Observations: fmt.Sprintf("observed:{%d}", k)})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { _, err := Follow(ctx, client, c); ended <- err }()
+	written := 0
+	for range 3 {
+		for _, p := range c.Partitions {
+			require.NoError(t, client.XAdd(ctx, &redis.XAddArgs{Stream: p.Plans, Values: []string{"plan_id", "p"}}).Err())
+			written++
+		}
+		require.Eventually(t, func() bool {
+			if a, err := Open(dir); err != nil || a == nil {
+				return false
+			}
+			got, err := read(t, dir, replay.Plans, replay.Everything)
+			return err == nil && len(got) == written
+		}, 30*time.Second, 20*time.Millisecond)
+	}
+	cancel()
+	require.NoError(t, <-ended)
 }
 
 func TestATrimmedStreamLeavesAGap(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,13 +15,20 @@ import (
 	"heatobserver/replay"
 )
 
-// Streams are the names of the streams of a history, by replay.Kind.
+// Streams are the names of the streams of a history, by replay.Kind; those with an empty name are left out.
 type Streams [3]string
+
+// Partition are the streams of one partition, beside the decisions about all.
+type Partition struct {
+	Tag                 string // by which its directory is named
+	Plans, Observations string
+}
 
 // FollowConfig is what Follow needs.
 type FollowConfig struct {
 	Dir        string
 	Streams    Streams
+	Partitions []Partition // with any, Streams has the decisions alone
 	Rotation   Rotation
 	FlushEvery time.Duration // how long an entry may wait in memory before it is on disk
 	Until      bool          // true: end at the end of the streams in place of waiting for more
@@ -31,50 +39,65 @@ type FollowConfig struct {
 
 // Progress is what this run of Follow has done.
 type Progress struct {
-	Entries   [3]int64
-	Positions [3]entry.ID
-	Gaps      int
+	Entries [3]int64
+	Gaps    int
 }
 
 const (
 	page      = 1000 // entries asked for at once
 	blockFor  = time.Second
 	retryWait = time.Second
+	pollEvery = 200 * time.Millisecond // where one command cannot wait for all streams
+	together  = 6                      // streams that are read in one pipeline, so that not too much is held in memory
 )
 
 // Follow appends to the archive what comes into the streams, until ctx ends, which is no error. While Redis does not
 // answer it tries again; what stops it is the disk, a second writer, or a damaged archive. What was read is on disk when
 // Follow returns. The client stays the caller's; its retries must be off or harmless: only reading commands are sent.
 func Follow(ctx context.Context, client redis.UniversalClient, c FollowConfig) (p Progress, err error) {
-	if err := os.MkdirAll(c.Dir, 0o750); err != nil {
-		return p, fmt.Errorf("make the directory of the archive: %w", err)
-	}
-	held, err := waitLock(ctx, c.Dir)
-	if err != nil {
-		return p, err
-	}
-	defer func() { err = errors.Join(err, held.Close()) }()
-
 	f := &follower{client: client, c: c}
 	defer func() {
 		for _, w := range f.writers {
-			if w != nil {
-				err = errors.Join(err, w.close())
-			}
+			err = errors.Join(err, w.close())
+		}
+		for _, l := range f.locks {
+			err = errors.Join(err, l.Close())
 		}
 		p = f.done
 	}()
-	for _, kind := range replay.Kinds {
-		w, err := openWriter(ctx, c.Dir, kind, c.Streams[kind], c.Rotation, c.Logger)
-		if err != nil {
+	if err := f.open(ctx, c.Dir, c.Streams); err != nil {
+		return p, err
+	}
+	for _, part := range c.Partitions {
+		if err := f.open(ctx, partDir(c.Dir, part.Tag), Streams{replay.Plans: part.Plans, replay.Observations: part.Observations}); err != nil {
 			return p, err
 		}
-		f.writers[kind] = w
-		f.done.Positions[kind] = w.pos
 	}
-	c.Logger.InfoContext(ctx, "archiving", "dir", c.Dir,
-		"plans_after", f.writers[0].pos.String(), "decisions_after", f.writers[1].pos.String(), "observations_after", f.writers[2].pos.String())
 	return p, f.run(ctx)
+}
+
+// open locks a directory and finds the positions of the streams that are kept there.
+func (f *follower) open(ctx context.Context, dir string, streams Streams) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("make the directory of the archive: %w", err)
+	}
+	held, err := waitLock(ctx, dir)
+	if err != nil {
+		return err
+	}
+	f.locks = append(f.locks, held)
+	for kind, stream := range streams {
+		if stream == "" {
+			continue
+		}
+		w, err := openWriter(ctx, dir, replay.Kind(kind), stream, f.c.Rotation, f.c.Logger)
+		if err != nil {
+			return err
+		}
+		f.writers = append(f.writers, w)
+		f.c.Logger.InfoContext(ctx, "archiving", "dir", dir, "stream", stream, "after", w.pos.String())
+	}
+	return nil
 }
 
 // waitLock is patient for a moment: a reader that looks whether there is a writer holds the lock for an instant.
@@ -95,7 +118,8 @@ func waitLock(ctx context.Context, dir string) (*os.File, error) {
 type follower struct {
 	client  redis.UniversalClient
 	c       FollowConfig
-	writers [3]*writer
+	locks   []*os.File
+	writers []*writer
 	done    Progress
 	flushed time.Time
 	fields  entry.Fields
@@ -173,24 +197,34 @@ func (e *remoteError) Unwrap() error { return e.err }
 // position itself: when that is still there nothing behind it was trimmed, and this is said by the same command that
 // reads, so that no trimming comes between.
 func (f *follower) readAll(ctx context.Context) (more bool, err error) {
+	for writers := range slices.Chunk(f.writers, together) {
+		some, err := f.read(ctx, writers)
+		if more = more || some; err != nil {
+			return more, err
+		}
+	}
+	return more, nil
+}
+
+func (f *follower) read(ctx context.Context, writers []*writer) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	var infos [3]*redis.XInfoStreamCmd
-	var pages [3]*redis.Cmd
+	infos := make([]*redis.XInfoStreamCmd, len(writers))
+	pages := make([]*redis.Cmd, len(writers))
 	pipe := f.client.Pipeline()
-	for kind, w := range f.writers {
+	for i, w := range writers {
 		if w.pos == (entry.ID{}) {
-			infos[kind] = pipe.XInfoStream(ctx, w.stream)
+			infos[i] = pipe.XInfoStream(ctx, w.stream)
 		}
-		pages[kind] = pipe.Do(ctx, "XRANGE", w.stream, w.pos.String(), "+", "COUNT", page)
+		pages[i] = pipe.Do(ctx, "XRANGE", w.stream, w.pos.String(), "+", "COUNT", page)
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
-	for kind, w := range f.writers {
-		reply, err := pages[kind].Slice()
+	for i, w := range writers {
+		reply, err := pages[i].Slice()
 		if err != nil {
 			return more, &remoteError{fmt.Errorf("read stream %s: %w", w.stream, err)}
 		}
-		n, err := f.take(ctx, replay.Kind(kind), reply, infos[kind])
+		n, err := f.take(ctx, w, reply, infos[i])
 		if err != nil {
 			return more, err
 		}
@@ -199,8 +233,7 @@ func (f *follower) readAll(ctx context.Context) (more bool, err error) {
 	return more, nil
 }
 
-func (f *follower) take(ctx context.Context, kind replay.Kind, reply []any, info *redis.XInfoStreamCmd) (n int, err error) {
-	w := f.writers[kind]
+func (f *follower) take(ctx context.Context, w *writer, reply []any, info *redis.XInfoStreamCmd) (n int, err error) {
 	at := w.pos
 	found := false
 	for _, raw := range reply {
@@ -228,8 +261,7 @@ func (f *follower) take(ctx context.Context, kind replay.Kind, reply []any, info
 			return n, err
 		}
 		n++
-		f.done.Entries[kind]++
-		f.done.Positions[kind] = id
+		f.done.Entries[w.kind]++
 	}
 	return n, nil
 }
@@ -253,17 +285,24 @@ func (f *follower) wait(ctx context.Context) {
 			limit = min(limit, max(time.Millisecond, f.c.FlushEvery-time.Since(f.flushed)))
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit+3*time.Second)
+	block, cancel := context.WithTimeout(ctx, limit+3*time.Second)
 	defer cancel()
-	streams := make([]string, 0, 6)
+	streams := make([]string, 0, 2*len(f.writers))
 	for _, w := range f.writers {
 		streams = append(streams, w.stream)
 	}
 	for _, w := range f.writers {
 		streams = append(streams, w.pos.String())
 	}
-	// An error shows again at the next reading.
-	_ = f.client.XRead(ctx, &redis.XReadArgs{Streams: streams, Count: 1, Block: limit}).Err()
+	err := f.client.XRead(block, &redis.XReadArgs{Streams: streams, Count: 1, Block: limit}).Err()
+	if err == nil || errors.Is(err, redis.Nil) {
+		return
+	}
+	// On a Redis Cluster no command waits for streams in several slots. Any other error shows again at the next reading.
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(limit, pollEvery)):
+	}
 }
 
 // parseEntry reads one entry of a reply; go-redis's own type would lose the order of its fields.

@@ -47,6 +47,13 @@ func (a *Archive) Import(ctx context.Context, client redis.UniversalClient, c Im
 		if slices.Contains(c.Targets[:kind], name) {
 			return counts, fmt.Errorf("import %s: %w: %s is given twice", replay.Kind(kind), ErrTarget, name)
 		}
+		// Each partition numbers its entries for itself, and one stream cannot have an ID twice.
+		if parts, err := holding(a.dir, replay.Kind(kind)); err != nil {
+			return counts, err
+		} else if len(parts) > 1 {
+			return counts, fmt.Errorf("import %s: %w: they are of %d partitions; import each by itself, %s into a stream of its own",
+				replay.Kind(kind), ErrTarget, len(parts), parts[0])
+		}
 		if err := a.continues(ctx, client, replay.Kind(kind), name, c.Range); err != nil {
 			return counts, err
 		}

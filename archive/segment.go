@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,8 +16,9 @@ import (
 )
 
 const (
-	suffix   = ".jsonl.zst"
-	lockName = "lock"
+	suffix     = ".jsonl.zst"
+	lockName   = "lock"
+	partPrefix = "partition-" // of the directory of a partition
 )
 
 // ErrLocked means that another process writes to the directory.
@@ -30,6 +32,43 @@ type segment struct {
 	path  string
 	kind  replay.Kind
 	first entry.ID
+}
+
+// partDir is the directory of a partition within that of the archive.
+func partDir(dir, tag string) string { return filepath.Join(dir, partPrefix+url.PathEscape(tag)) }
+
+// dirs are the directory of an archive and those of its partitions, {2} before {10}.
+func dirs(dir string) ([]string, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list the archive: %w", err)
+	}
+	all := []string{dir}
+	for _, f := range files {
+		if f.IsDir() && strings.HasPrefix(f.Name(), partPrefix) {
+			all = append(all, filepath.Join(dir, f.Name()))
+		}
+	}
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b)) })
+	return all, nil
+}
+
+// holding are those of them that hold segments of a kind.
+func holding(dir string, kind replay.Kind) (out []string, err error) {
+	all, err := dirs(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range all {
+		found, err := segments(d, kind)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) > 0 {
+			out = append(out, d)
+		}
+	}
+	return out, nil
 }
 
 func segmentName(kind replay.Kind, first entry.ID) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"heatobserver/entry"
@@ -20,7 +21,7 @@ var _ replay.Source = (*Archive)(nil)
 // Open makes an Archive of a directory. It fails with ErrNoArchive where there is no segment.
 func Open(dir string) (*Archive, error) {
 	for _, kind := range replay.Kinds {
-		all, err := segments(dir, kind)
+		all, err := holding(dir, kind)
 		if err != nil {
 			return nil, err
 		}
@@ -33,16 +34,44 @@ func Open(dir string) (*Archive, error) {
 
 // Open is part of replay.Source. Segments outside the range are not read.
 func (a *Archive) Open(ctx context.Context, kind replay.Kind, r replay.Range) (replay.Reader, error) {
-	return newReader(ctx, a.dir, kind, r, nil)
+	all, err := holding(a.dir, kind)
+	if err != nil {
+		return nil, err
+	}
+	var readers []replay.Reader
+	for _, dir := range all {
+		one, err := newReader(ctx, dir, kind, r, nil)
+		if err != nil {
+			return nil, errors.Join(err, replay.MergeReaders(readers).Close())
+		}
+		readers = append(readers, one)
+	}
+	return replay.MergeReaders(readers), nil
 }
 
 // Extent is part of replay.Source. It reads the beginning of the first segment and the end of the last.
-func (a *Archive) Extent(ctx context.Context, kind replay.Kind) (e replay.Extent, err error) {
-	all, err := segments(a.dir, kind)
+func (a *Archive) Extent(ctx context.Context, kind replay.Kind) (replay.Extent, error) {
+	all, err := holding(a.dir, kind)
+	if err != nil {
+		return replay.Extent{}, err
+	}
+	var extents []replay.Extent
+	for _, dir := range all {
+		e, err := extent(ctx, dir, kind)
+		if err != nil {
+			return e, err
+		}
+		extents = append(extents, e)
+	}
+	return replay.MergeExtents(extents), nil
+}
+
+func extent(ctx context.Context, dir string, kind replay.Kind) (e replay.Extent, err error) {
+	all, err := segments(dir, kind)
 	if err != nil || len(all) == 0 {
 		return e, err
 	}
-	r, err := newReader(ctx, a.dir, kind, replay.Everything, func(g Gap) {
+	r, err := newReader(ctx, dir, kind, replay.Everything, func(g Gap) {
 		e.Trimmed = e.Trimmed || g.After == entry.ID{}
 	})
 	if err != nil {
@@ -92,12 +121,13 @@ func (a *Archive) End(ctx context.Context) (end time.Time, err error) {
 
 // KindInfo says what the archive holds of one stream.
 type KindInfo struct {
-	Kind     string `json:"kind"`
-	Segments int    `json:"segments"`
-	Bytes    int64  `json:"bytes"`
-	First    string `json:"first_id,omitempty"`
-	Last     string `json:"last_id,omitempty"`
-	Trimmed  bool   `json:"trimmed_before_first"`
+	Kind      string `json:"kind"`
+	Partition string `json:"partition,omitempty"` // its directory
+	Segments  int    `json:"segments"`
+	Bytes     int64  `json:"bytes"`
+	First     string `json:"first_id,omitempty"`
+	Last      string `json:"last_id,omitempty"`
+	Trimmed   bool   `json:"trimmed_before_first"`
 	// Entries, Gaps and Error are known after Verify alone.
 	Entries *int64    `json:"entries,omitempty"`
 	Gaps    []GapInfo `json:"gaps,omitempty"`
@@ -110,47 +140,92 @@ type GapInfo struct {
 	Before string `json:"before"`
 }
 
+// chain are the segments of one stream.
+type chain struct {
+	dir  string
+	kind replay.Kind
+}
+
+// chains are all that the archive has; without partitions one of each kind, also where nothing is there yet.
+func (a *Archive) chains() (out []chain, err error) {
+	all, err := dirs(a.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range all {
+		for _, kind := range replay.Kinds {
+			found, err := segments(dir, kind)
+			if err != nil {
+				return nil, err
+			}
+			if len(found) > 0 || len(all) == 1 {
+				out = append(out, chain{dir, kind})
+			}
+		}
+	}
+	return out, nil
+}
+
 // Info looks at the list of files and the ends of each chain.
 func (a *Archive) Info(ctx context.Context) ([]KindInfo, error) {
+	chains, err := a.chains()
+	if err != nil {
+		return nil, err
+	}
 	var out []KindInfo
-	for _, kind := range replay.Kinds {
-		all, err := segments(a.dir, kind)
+	for _, c := range chains {
+		info, err := a.info(ctx, c)
 		if err != nil {
 			return nil, err
-		}
-		info := KindInfo{Kind: kind.String(), Segments: len(all)}
-		for _, s := range all {
-			stat, err := os.Stat(s.path)
-			if err != nil {
-				return nil, fmt.Errorf("list the archive: %w", err)
-			}
-			info.Bytes += stat.Size()
-		}
-		e, err := a.Extent(ctx, kind)
-		if err != nil {
-			info.Error = err.Error()
-		}
-		info.Trimmed = e.Trimmed
-		if e.First != (entry.ID{}) {
-			info.First = e.First.String()
-		}
-		if !e.Empty() {
-			info.Last = e.Last.String()
 		}
 		out = append(out, info)
 	}
 	return out, nil
 }
 
+func (a *Archive) info(ctx context.Context, c chain) (info KindInfo, err error) {
+	all, err := segments(c.dir, c.kind)
+	if err != nil {
+		return info, err
+	}
+	info = KindInfo{Kind: c.kind.String(), Segments: len(all)}
+	if c.dir != a.dir {
+		info.Partition = filepath.Base(c.dir)
+	}
+	for _, s := range all {
+		stat, err := os.Stat(s.path)
+		if err != nil {
+			return info, fmt.Errorf("list the archive: %w", err)
+		}
+		info.Bytes += stat.Size()
+	}
+	e, err := extent(ctx, c.dir, c.kind)
+	if err != nil {
+		info.Error = err.Error()
+	}
+	info.Trimmed = e.Trimmed
+	if e.First != (entry.ID{}) {
+		info.First = e.First.String()
+	}
+	if !e.Empty() {
+		info.Last = e.Last.String()
+	}
+	return info, nil
+}
+
 // Verify reads everything. Damage is said in the result, with what was good before it.
 func (a *Archive) Verify(ctx context.Context) ([]KindInfo, error) {
-	out, err := a.Info(ctx)
+	chains, err := a.chains()
 	if err != nil {
 		return nil, err
 	}
-	for i, kind := range replay.Kinds {
+	out := make([]KindInfo, len(chains))
+	for i, c := range chains {
+		if out[i], err = a.info(ctx, c); err != nil {
+			return nil, err
+		}
 		info := &out[i]
-		r, err := newReader(ctx, a.dir, kind, replay.Everything, func(g Gap) {
+		r, err := newReader(ctx, c.dir, c.kind, replay.Everything, func(g Gap) {
 			if g.After != (entry.ID{}) {
 				info.Gaps = append(info.Gaps, GapInfo{g.After.String(), g.Before.String()})
 			}

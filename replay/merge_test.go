@@ -158,5 +158,5 @@ func TestPartitionsAsOne(t *testing.T) {
 	require.EqualValues(t, 599, found.Agree)
 	require.EqualValues(t, 1, found.Missing)
 	require.Equal(t, "1-1050", found.Findings[0].PlanID)
-	require.Zero(t, found.Doubled+found.Unmatched+found.Disagree)
+	require.Zero(t, found.Doubled+found.Unmatched+found.Disagree+found.Held)
 }

@@ -31,7 +31,7 @@ func (p *probe) needs() []need {
 	may("heat is polled for and not announced (+client|tracking)", "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", p.Prefix)
 	may("drains are not announced", "SUBSCRIBE", nudge)
 	may("drains are not announced", "PUBLISH", nudge, "1")
-	for _, stream := range append(append([]string(nil), p.Plans...), p.Redrive) {
+	for _, stream := range []string{p.Plans, p.Redrive} {
 		must("XREADGROUP", "GROUP", p.LateGroup, me, "COUNT", 1, "STREAMS", stream, ">")
 		must("XACK", stream, p.LateGroup, id)
 		must("XCLAIM", stream, p.LateGroup, me, 0, id)
@@ -58,7 +58,7 @@ func (p *probe) needs() []need {
 	must("HINCRBY", totals, "late:dropped", 1)
 	must("HSET", totals, "late:dropped", 1)
 	must("HGET", totals, "late:dropped")
-	for _, stream := range []string{p.Plans[0], p.Decisions, p.Observed, p.Dead} {
+	for _, stream := range []string{p.Plans, p.Decisions, p.Observed, p.Dead} {
 		may("the status page shows nothing", "XREVRANGE", stream, "+", "-", "COUNT", 1)
 		may("the status page shows nothing", "XINFO", "STREAM", stream)
 	}
@@ -136,9 +136,9 @@ func (p *probe) readOnly(ctx context.Context) Check {
 	if err != nil {
 		return p.cannotTry(err)
 	}
-	writes := []need{{args: []any{"HSET", p.Prefix + "verify", "plan_id", "verify"}}, {args: []any{"XADD", p.Decisions, "*", "plan_id", "verify"}}}
-	for _, stream := range p.Plans {
-		writes = append(writes, need{args: []any{"XADD", stream, "*", "plan_id", "verify"}}, need{args: []any{"XDEL", stream, "1-0"}}, need{args: []any{"XTRIM", stream, "MAXLEN", 0}})
+	writes := []need{
+		{args: []any{"HSET", p.Prefix + "verify", "plan_id", "verify"}}, {args: []any{"XADD", p.Decisions, "*", "plan_id", "verify"}},
+		{args: []any{"XADD", p.Plans, "*", "plan_id", "verify"}}, {args: []any{"XDEL", p.Plans, "1-0"}}, {args: []any{"XTRIM", p.Plans, "MAXLEN", 0}},
 	}
 	answers, err := p.dryRun(ctx, user, writes)
 	if err != nil {

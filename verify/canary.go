@@ -23,7 +23,7 @@ func (p *probe) canary(ctx context.Context) Check {
 	if !p.Canary {
 		return skip("no --canary")
 	}
-	name := p.Plans[0]
+	name := p.Plans
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails
 	planID := "canary-" + hex.EncodeToString(random[:])

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"heatobserver/entry"
@@ -61,39 +62,54 @@ func (p *probe) entries(ctx context.Context, args ...any) ([]record, error) {
 	return records, nil
 }
 
-// newestPlans are well-formed plans of all plan streams, those of each stream the newest first.
+// newestPlans are well-formed plans, the newest first.
 func (p *probe) newestPlans(ctx context.Context, n int) ([]record, error) {
+	records, err := p.newest(ctx, p.Plans, n)
+	if err != nil {
+		return nil, err
+	}
 	var plans []record
-	for _, stream := range p.Plans {
-		records, err := p.newest(ctx, stream, n)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range records {
-			if planID(r) != "" && r.get("symbol") != "" {
-				plans = append(plans, r)
-			}
+	for _, r := range records {
+		if planID(r) != "" && r.get("symbol") != "" {
+			plans = append(plans, r)
 		}
 	}
 	return plans, nil
 }
 
-// latest is the newest of some plans.
-func latest(plans []record) record {
-	best := plans[0]
-	for _, r := range plans {
-		if r.id.Compare(best.id) > 0 {
-			best = r
-		}
-	}
-	return best
+// decisions are the plans of the newest decisions. They are many and about all partitions: whoever looks again and again
+// does so for all who do.
+type decisions struct {
+	mu    sync.Mutex
+	asked time.Time
+	plans map[string]bool
 }
+
+func (p *probe) newestDecisions(ctx context.Context) (map[string]bool, error) {
+	d := p.decided
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.plans != nil && time.Since(d.asked) < pollEvery {
+		return d.plans, nil
+	}
+	records, err := p.newest(ctx, p.Decisions, searched)
+	if err != nil {
+		return nil, err
+	}
+	d.plans, d.asked = map[string]bool{}, time.Now()
+	for _, r := range records {
+		d.plans[r.get("plan_id")] = true
+	}
+	return d.plans, nil
+}
+
+const pollEvery = 50 * time.Millisecond
 
 // poll calls look until it is done or the time is up. It returns false in the latter case.
 func poll(ctx context.Context, limit time.Duration, look func() (done bool, err error)) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
 		if done, err := look(); done || err != nil {

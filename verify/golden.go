@@ -36,7 +36,7 @@ func (p *probe) golden(ctx context.Context) Check {
 	found, err := poll(ctx, p.Wait, func() (bool, error) {
 		plans, err := p.newestPlans(ctx, 10)
 		if len(plans) > 0 {
-			plan = latest(plans)
+			plan = plans[0]
 		}
 		return len(plans) > 0, err
 	})
@@ -45,28 +45,24 @@ func (p *probe) golden(ctx context.Context) Check {
 		return cannot(err)
 	case !found:
 		return bad(Fail, "start the apply layer, look at P28_PLAN_STREAM, or send one plan with --canary",
-			"no plan in %v within %s", p.Plans, p.Wait)
+			"no plan in %s within %s", p.Plans, p.Wait)
 	}
 	id := planID(plan)
 	age, err := p.age(ctx, plan.id)
 	if err != nil {
 		return cannot(err)
 	}
-	decided, there, newestDecisions := false, false, map[string]bool{}
+	decided, there := false, false
+	var newestDecisions map[string]bool
 	var heat map[string]string
 	_, err = poll(ctx, max(200*time.Millisecond, p.Wait-age), func() (bool, error) {
+		var err error
 		if !decided {
-			records, err := p.newest(ctx, p.Decisions, searched)
-			if err != nil {
+			if newestDecisions, err = p.newestDecisions(ctx); err != nil {
 				return false, err
-			}
-			clear(newestDecisions)
-			for _, r := range records {
-				newestDecisions[r.get("plan_id")] = true
 			}
 			decided = newestDecisions[id]
 		}
-		var err error
 		heat, err = p.redis.HGetAll(ctx, p.Prefix+id).Result()
 		there = len(heat) > 0
 		return decided && there, err

@@ -96,7 +96,7 @@ func (p *probe) observing(ctx context.Context) Check {
 	case len(plans) == 0:
 		return bad(Warn, "verify again when there are plans, or use --canary", "no plan that could have been observed")
 	}
-	plan := latest(plans)
+	plan := plans[0]
 	age, err := p.age(ctx, plan.id)
 	if err != nil {
 		return cannot(err)

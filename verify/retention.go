@@ -14,7 +14,7 @@ import (
 func (p *probe) retention(ctx context.Context) Check {
 	worst := pass("")
 	var seen []string
-	for _, name := range append(append([]string(nil), p.Plans...), p.Decisions) {
+	for _, name := range []string{p.Plans, p.Decisions} {
 		c := p.retained(ctx, name)
 		seen = append(seen, c.Seen)
 		if worse(c.Verdict, worst.Verdict) {

@@ -39,15 +39,9 @@ type Report struct {
 
 // Setup says what a deployment should be like.
 type Setup struct {
-	Plans     []string // plan streams
-	Decisions string   // decision stream
-	Observed  string   // observed stream
-	Dead      string   // dead letters
-	Redrive   string   // redriven plans
-
-	Prefix       string // of the by_plan hashes
-	DedupePrefix string
-	KeyPrefix    string
+	Parts     []Part
+	Decisions string // decision stream
+	Prefix    string // of the by_plan hashes
 
 	EarlyGroup, LateGroup     string
 	EarlyEnabled, LateEnabled bool
@@ -70,6 +64,17 @@ type Setup struct {
 	Canary bool             // write a plan that nobody can act on; the caller has made sure that it may
 }
 
+// Part are the names that belong to one plan stream.
+type Part struct {
+	Plans    string // plan stream
+	Observed string // observed stream
+	Dead     string // dead letters
+	Redrive  string // redriven plans
+
+	DedupePrefix string
+	KeyPrefix    string
+}
+
 // GateEnv is what the heat gate's env file says about its input.
 type GateEnv struct {
 	Path     string
@@ -77,17 +82,28 @@ type GateEnv struct {
 	Set      bool   // whether it is there
 }
 
-// probe is what a check has: a way to look, and what should be seen.
+// probe is what a check has: a way to look, and what should be seen, at one partition.
 type probe struct {
 	Setup
-	redis redis.UniversalClient
+	Part
+	redis   redis.UniversalClient
+	decided *decisions // of all probes
 }
 
 // check looks at one subject. Its name is given by the table in Run.
 type check struct {
-	name string
-	look func(*probe, context.Context) Check
+	name  string
+	look  func(*probe, context.Context) Check
+	parts scope
 }
+
+// scope says at which partitions a check looks.
+type scope bool
+
+const (
+	once scope = false // what it looks at is that of all
+	each scope = true
+)
 
 // Run carries out all checks.
 func Run(ctx context.Context, client redis.UniversalClient, setup Setup) Report {
@@ -96,46 +112,76 @@ func Run(ctx context.Context, client redis.UniversalClient, setup Setup) Report 
 	}
 	ctx, cancel := context.WithTimeout(ctx, setup.Wait+5*time.Second)
 	defer cancel()
-	p := &probe{Setup: setup, redis: client}
+	var probes []*probe
+	decided := &decisions{}
+	for _, part := range setup.Parts {
+		probes = append(probes, &probe{Setup: setup, Part: part, redis: client, decided: decided})
+	}
 	checks := []check{
-		{"golden chain", (*probe).golden},
-		{"lookup prefix", (*probe).prefix},
-		{"heat TTL", (*probe).ttl},
-		{"observations", (*probe).observations},
-		{"observing now", (*probe).observing},
-		{"python observer", (*probe).python},
-		{"heat gate input", (*probe).gateInput},
-		{"heat gate group", (*probe).gateGroup},
-		{"heat bridge group", (*probe).bridgeGroup},
-		{"early group", (*probe).earlyGroup},
-		{"late group", (*probe).lateGroup},
-		{"our port", (*probe).ourPort},
-		{"apply layer port", (*probe).applyPort},
-		{"heat gate port", (*probe).gatePort},
-		{"heat bridge port", (*probe).bridgePort},
-		{"redis version", (*probe).version},
-		{"redis persistence", (*probe).persistence},
-		{"redis eviction", (*probe).eviction},
-		{"redis memory", (*probe).memory},
-		{"redis replication", (*probe).replication},
-		{"clock", (*probe).clock},
-		{"retention", (*probe).retention},
-		{"redis rights", (*probe).rights},
-		{"metrics", (*probe).metrics},
-		{"late waits", (*probe).waits},
-		{"read only", (*probe).readOnly},
-		{"canary", (*probe).canary},
+		{"golden chain", (*probe).golden, each},
+		{"lookup prefix", (*probe).prefix, each},
+		{"heat TTL", (*probe).ttl, each},
+		{"observations", (*probe).observations, each},
+		{"observing now", (*probe).observing, each},
+		{"python observer", (*probe).python, each},
+		{"heat gate input", (*probe).gateInput, once},
+		{"heat gate group", (*probe).gateGroup, each},
+		{"heat bridge group", (*probe).bridgeGroup, once},
+		{"early group", (*probe).earlyGroup, each},
+		{"late group", (*probe).lateGroup, each},
+		{"our port", (*probe).ourPort, once},
+		{"apply layer port", (*probe).applyPort, once},
+		{"heat gate port", (*probe).gatePort, once},
+		{"heat bridge port", (*probe).bridgePort, once},
+		{"redis version", (*probe).version, once},
+		{"redis persistence", (*probe).persistence, once},
+		{"redis eviction", (*probe).eviction, once},
+		{"redis memory", (*probe).memory, once},
+		{"redis replication", (*probe).replication, once},
+		{"clock", (*probe).clock, once},
+		{"retention", (*probe).retention, each},
+		{"redis rights", (*probe).rights, each},
+		{"metrics", (*probe).metrics, once},
+		{"late waits", (*probe).waits, each},
+		{"read only", (*probe).readOnly, each},
+		{"canary", (*probe).canary, each},
 	}
 	results := make([]Check, len(checks))
 	var wg sync.WaitGroup
 	for i, c := range checks {
 		wg.Go(func() {
-			results[i] = c.look(p, ctx)
+			results[i] = c.run(ctx, probes)
 			results[i].Name = c.name
 		})
 	}
 	wg.Wait()
 	return conclude(slices.Concat(results, rules(results)), setup.Strict)
+}
+
+// run looks at every partition that the check is about, all at once, and gives the worst that it found.
+func (c check) run(ctx context.Context, probes []*probe) Check {
+	if c.parts == once || len(probes) == 1 {
+		return c.look(probes[0], ctx)
+	}
+	found := make([]Check, len(probes))
+	var wg sync.WaitGroup
+	for i, p := range probes {
+		wg.Go(func() { found[i] = c.look(p, ctx) })
+	}
+	wg.Wait()
+	worst, like, where := found[0], 0, probes[0].Plans
+	for i, f := range found {
+		if worse(f.Verdict, worst.Verdict) {
+			worst, like, where = f, 0, probes[i].Plans
+		}
+		if f.Verdict == worst.Verdict {
+			like++
+		}
+	}
+	if worst.Verdict != Skip {
+		worst.Seen = fmt.Sprintf("%s, one of %d of %d partitions like it: %s", where, like, len(found), worst.Seen)
+	}
+	return worst
 }
 
 func conclude(checks []Check, strict bool) Report {

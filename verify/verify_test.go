@@ -31,6 +31,7 @@ type world struct {
 	planner  pipeline.PlannerConfig
 	noGate   bool
 	gate     pipeline.GateConfig
+	gates    []string // plan streams of the gates; none = that of gate
 	noBridge bool
 	bridge   pipeline.BridgeConfig
 	noRun    bool
@@ -64,7 +65,14 @@ func verified(t *testing.T, w world) (verify.Report, time.Duration) {
 	planner, err := pipeline.NewPlanner(rdb, w.planner, log)
 	require.NoError(t, err)
 	begin(planner.Run)
-	if !w.noGate {
+	if len(w.gates) == 0 {
+		w.gates = []string{w.gate.Plans}
+	}
+	for _, plans := range w.gates {
+		if w.noGate {
+			break
+		}
+		w.gate.Plans = plans
 		gate, err := pipeline.NewGate(rdb, w.gate, log)
 		require.NoError(t, err)
 		begin(gate.Run)
@@ -153,6 +161,39 @@ func TestHealthyPipelinePasses(t *testing.T) {
 		require.Equal(t, verify.Pass, named(t, report, name).Verdict, text(report))
 	}
 	require.Contains(t, named(t, report, "canary").Seen, "deleted after every group")
+}
+
+// Each partition is verified, and the worst is named.
+func TestPartitions(t *testing.T) {
+	t.Parallel()
+	names := map[string]string{"P28_PLAN_STREAMS": pipeline.PlanStream + ":{k}*3"}
+	all := []string{pipeline.PlanStream + ":{0}", pipeline.PlanStream + ":{1}", pipeline.PlanStream + ":{2}"}
+	parted := world{settings: names, look: names, planner: pipeline.PlannerConfig{Streams: all, Rate: 60}, gates: all}
+	t.Run("healthy", func(t *testing.T) {
+		t.Parallel()
+		w := parted
+		w.setup = func(_ *testing.T, s *verify.Setup) { s.Canary = true }
+		report, _ := verified(t, w)
+		require.True(t, report.OK, text(report))
+		for _, name := range []string{"golden chain", "heat TTL", "observations", "observing now", "late group", "redis rights", "canary"} {
+			check := named(t, report, name)
+			require.Equal(t, verify.Pass, check.Verdict, text(report))
+			require.Contains(t, check.Seen, "3 of 3 partitions", text(report))
+		}
+	})
+	t.Run("one without a gate", func(t *testing.T) {
+		t.Parallel()
+		w := parted
+		w.gates = []string{all[0], all[2]}
+		report, took := verified(t, w)
+		require.False(t, report.OK)
+		for _, name := range []string{"golden chain", "heat gate group"} {
+			check := named(t, report, name)
+			require.Equal(t, verify.Fail, check.Verdict, text(report))
+			require.Contains(t, check.Seen, all[1]+", one of 1 of 3 partitions", text(report))
+		}
+		require.Less(t, took, 25*time.Second)
+	})
 }
 
 // Every way in which a pipeline is known to break is refused with its cause, in the check that is about it.

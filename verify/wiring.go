@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,26 +19,27 @@ const (
 
 // gateInput looks at the heat gate's env file.
 func (p *probe) gateInput(ctx context.Context) Check {
-	want := p.Plans[0]
+	want := p.Plans
+	ours := func(part Part) bool { return part.Plans == p.GateEnv.StreamIn } // of partitions a gate may read one
 	switch env := p.GateEnv; {
 	case env == nil:
 		return skip("no --heat-gate-env FILE")
 	case !env.Set:
 		return bad(Fail, "add HEAT_STREAM_IN="+want, "%s does not say HEAT_STREAM_IN", env.Path)
-	case env.StreamIn != want:
+	case !slices.ContainsFunc(p.Parts, ours):
 		return bad(Fail, "set HEAT_STREAM_IN="+want+" and restart the heat gate", "gate input wired wrongly: %s says HEAT_STREAM_IN=%s", env.Path, brief(env.StreamIn))
 	default:
-		return pass("%s says HEAT_STREAM_IN=%s", env.Path, want)
+		return pass("%s says HEAT_STREAM_IN=%s", env.Path, brief(env.StreamIn))
 	}
 }
 
 func (p *probe) gateGroup(ctx context.Context) Check {
-	c := p.group(ctx, "heat gate", p.Plans[0], p.GateGroup, "start the heat gate, or name its group with --gate-group")
+	c := p.group(ctx, "heat gate", p.Plans, p.GateGroup, "start the heat gate, or name its group with --gate-group")
 	if c.Verdict != Fail {
 		return c
 	}
 	if wrong, err := stream.Inspect(ctx, p.redis, wrongInput, p.GateGroup); err == nil && wrong.Exists {
-		return bad(Fail, "set HEAT_STREAM_IN="+p.Plans[0]+" in the heat gate's env file and restart it",
+		return bad(Fail, "set HEAT_STREAM_IN="+p.Plans+" in the heat gate's env file and restart it",
 			"gate input wired wrongly: group %s reads %s (harvest.proposal); %s", p.GateGroup, wrongInput, c.Seen)
 	}
 	return c
@@ -51,14 +53,14 @@ func (p *probe) earlyGroup(ctx context.Context) Check {
 	if !p.EarlyEnabled {
 		return bad(Fail, "set P28_HEAT_OBS_ENABLED=true", "observer disabled: P28_HEAT_OBS_ENABLED is false")
 	}
-	return p.group(ctx, "observer", p.Plans[0], p.EarlyGroup, "start processor run")
+	return p.group(ctx, "observer", p.Plans, p.EarlyGroup, "start processor run")
 }
 
 func (p *probe) lateGroup(ctx context.Context) Check {
 	if !p.LateEnabled {
 		return bad(Fail, "set P28_LATE_OBS_ENABLED=true and P28_HEAT_OBS_ENABLED=true", "late observer disabled by the settings")
 	}
-	return p.group(ctx, "late observer", p.Plans[0], p.LateGroup, "start processor run with P28_LATE_OBS_ENABLED=true; a saturated worker needs more P28_LATE_OBS_MAX_INFLIGHT")
+	return p.group(ctx, "late observer", p.Plans, p.LateGroup, "start processor run with P28_LATE_OBS_ENABLED=true; a saturated worker needs more P28_LATE_OBS_MAX_INFLIGHT")
 }
 
 // group looks whether somebody reads, and keeps up.

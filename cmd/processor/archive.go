@@ -40,7 +40,7 @@ func (archiveFollow) Help() string {
   processor archive --dir history --once
   zstdcat history/plans-*.jsonl.zst | head -1 | jq .
 
-It reads plans, decisions and observations without a consumer group and writes nothing to Redis. After a crash it resumes behind the last entry on disk. One process to a directory.
+It reads plans, decisions and observations without a consumer group and writes nothing to Redis. With P28_PLAN_STREAMS each partition has a directory of its own in that of the archive. After a crash it resumes behind the last entry on disk. One process to a directory.
 
 Ends with 0 when told to stop, 1 when the disk or the archive failed, 2 when another process has the directory.`
 }
@@ -55,12 +55,19 @@ func (c *archiveFollow) Run(ctx context.Context, sys *system) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, client.Close()) }()
-	if cfg, err = cfg.One(); err != nil {
-		return withCode(config.ExitNotCarriedOut, err)
+	streams := archive.Streams{replay.Decisions: cfg.Streams.Decision}
+	var parts []archive.Partition
+	if names := cfg.Names(); len(names) == 1 {
+		streams[replay.Plans], streams[replay.Observations] = names[0].Plan, names[0].Observed
+	} else {
+		for _, n := range names {
+			parts = append(parts, archive.Partition{Tag: config.HashTag(n.Plan), Plans: n.Plan, Observations: n.Observed})
+		}
 	}
 	done, err := archive.Follow(ctx, client, archive.FollowConfig{
 		Dir:        c.Dir,
-		Streams:    archive.Streams{cfg.Streams.Plan, cfg.Streams.Decision, cfg.Streams.Observed},
+		Streams:    streams,
+		Partitions: parts,
 		Rotation:   archive.Rotation{Size: c.RotateSize << 20, Every: c.RotateEvery},
 		FlushEvery: c.FlushEvery,
 		Until:      c.Once,
@@ -141,15 +148,23 @@ func showArchive(ctx context.Context, sys *system, dir string, asJSON bool,
 		if k.Entries != nil {
 			entries = *k.Entries
 		}
-		rows = append(rows, table.Row{k.Kind, k.Segments, k.Bytes, entries, len(k.Gaps), orDash(k.First), orDash(k.Last)})
+		rows = append(rows, table.Row{kept(k), k.Segments, k.Bytes, entries, len(k.Gaps), orDash(k.First), orDash(k.Last)})
 	}
 	p.table(table.Row{"stream", "files", "bytes", "entries", "gaps", "first", "last"}, rows, 2, 3, 4, 5)
 	for _, k := range kinds {
 		for _, g := range k.Gaps {
-			p.line("%s may be missing between %s and %s: the stream had been trimmed", k.Kind, g.After, g.Before)
+			p.line("%s may be missing between %s and %s: the stream had been trimmed", kept(k), g.After, g.Before)
 		}
 	}
 	return errors.Join(append(damage, p.err)...)
+}
+
+// kept says which stream of an archive is meant.
+func kept(k archive.KindInfo) string {
+	if k.Partition == "" {
+		return k.Kind
+	}
+	return k.Kind + " of " + k.Partition
 }
 
 type archiveImport struct {
@@ -168,7 +183,7 @@ func (archiveImport) Help() string {
   processor archive import history --plans lab:plans --decisions lab:decisions --from -24h
   processor archive import history --observations lab:observed --from 1700000000000-0 --to +
 
-Entry IDs are kept. A stream without a name is left out. Live streams are refused, and so is a stream that has entries already, unless its last ID lies below all that is imported.
+Entry IDs are kept, so that each partition is imported by itself: its directory in that of the archive is an archive too. A stream without a name is left out. Live streams are refused, and so is a stream that has entries already, unless its last ID lies below all that is imported.
 
 Ends with 0 when all is imported, 1 when it failed on the way (what was written stays), 2 when it was refused.`
 }

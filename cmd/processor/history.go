@@ -52,11 +52,7 @@ func (f *historyFlags) history(ctx context.Context, sys *system, target string, 
 	app.TuneForHistory()
 	p := &past{cfg: cfg}
 	if f.Archive == "" || target != "" {
-		one, err := cfg.One()
-		if err != nil {
-			return withCode(config.ExitNotCarriedOut, err)
-		}
-		live, err := app.OpenHistory(ctx, one)
+		live, err := app.OpenHistory(ctx, cfg)
 		if err != nil {
 			return operateError(err)
 		}
@@ -108,9 +104,6 @@ func liveNames(cfg config.Config) []string {
 	names := []string{cfg.Streams.Plan, cfg.Streams.Decision, cfg.Streams.Observed, cfg.Streams.Dead, cfg.Streams.Redrive}
 	for _, part := range cfg.Names() {
 		names = append(names, part.Plan, part.Observed, part.Dead, part.Redrive)
-	}
-	for _, n := range cfg.Names() { // of every partition
-		names = append(names, n.Plan, n.Observed, n.Dead, n.Redrive)
 	}
 	for _, s := range config.Settings() {
 		if strings.HasSuffix(s.Name, "_STREAM") {

@@ -67,11 +67,24 @@ func TestCommandsOnPartitions(t *testing.T) {
 	stdout, _ = w.does(0, "trace", w.rdb.XRange(t.Context(), plan+":{1}", "-", "+").Val()[0].Values["plan_id"].(string))
 	require.Contains(t, stdout, plan+":{1}")
 
-	for _, args := range [][]string{{"verify"}, {"demo"}, {"archive", "follow", "--dir", t.TempDir()}} {
-		_, stderr := w.does(2, args...)
-		require.Contains(t, stderr, "--plan-streams='"+plan+":{0}'", args)
+	_, stderr = w.does(2, "demo")
+	require.Contains(t, stderr, "--plan-streams='"+plan+":{0}'")
+	stdout, _ = w.does(1, "verify", "--wait", "1s")
+	require.Contains(t, stdout, "of 3 partitions like it")
+
+	// History is that of all, from the streams and from an archive.
+	dir := t.TempDir()
+	w.does(0, "archive", "follow", "--once", "--dir", dir)
+	for _, args := range [][]string{{"replay"}, {"replay", "--archive", dir}} {
+		stdout, _ = w.does(0, args...)
+		require.Contains(t, stdout, "60 plans", args)
 	}
-	w.does(0, "archive", "follow", "--once", "--dir", t.TempDir(), "--plan-streams", plan+":{0}")
+	stdout, _ = w.does(0, "archive", "info", dir)
+	require.Contains(t, stdout, "plans of partition-2")
+	one := t.TempDir()
+	w.does(0, "archive", "follow", "--once", "--dir", one, "--plan-streams", plan+":{0}")
+	stdout, _ = w.does(0, "archive", "info", one)
+	require.NotContains(t, stdout, "partition-")
 }
 
 // The users that deploy/redis/partitioned.sed makes suffice for a worker and an operator on partitions of a Cluster.
