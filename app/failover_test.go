@@ -128,42 +128,65 @@ func (m *many) more(n int64) {
 func (m *many) check() (plans int) {
 	m.t.Helper()
 	m.stop()
-	ctx := context.Background()
 	waitFor(m.t, 3*patience, func() error {
-		var entries, observed []redis.XMessage
-		for _, names := range m.cfg.Names() {
-			part, err := m.client.XRange(ctx, names.Plan, "-", "+").Result()
-			if err != nil {
-				return err
-			}
-			entries = append(entries, part...)
-			if part, err = m.client.XRange(ctx, names.Observed, "-", "+").Result(); err != nil {
-				return err
-			}
-			observed = append(observed, part...)
+		all, missing, err := m.unobserved()
+		if err == nil && missing > 0 {
+			err = fmt.Errorf("%d observations of %d plans are missing", missing, all)
 		}
-		count := map[string]int{}
-		for _, o := range observed {
-			key := fmt.Sprint(o.Values["obs_point"], ":", o.Values["plan_id"])
-			if count[key]++; count[key] > 1 && !m.cfg.AtLeastOnce() {
-				m.t.Fatalf("%s is observed %d times", key, count[key])
-			}
-		}
-		missing := 0
-		for _, e := range entries {
-			for _, point := range []string{earlyPoint, latePoint} {
-				if count[fmt.Sprint(point, ":", e.Values["plan_id"])] == 0 {
-					missing++
-				}
-			}
-		}
-		if missing > 0 {
-			return fmt.Errorf("%d observations of %d plans are missing", missing, len(entries))
-		}
-		plans = len(entries)
-		return nil
+		plans = all
+		return err
 	})
 	return plans
+}
+
+// unobserved counts the plans and the observations of them that are missing. One too many ends the test, where there must
+// be exactly one.
+func (m *many) unobserved() (plans, missing int, err error) {
+	m.t.Helper()
+	ctx := context.Background()
+	var entries, observed []redis.XMessage
+	for _, names := range m.cfg.Names() {
+		part, err := m.client.XRange(ctx, names.Plan, "-", "+").Result()
+		if err != nil {
+			return 0, 0, err
+		}
+		entries = append(entries, part...)
+		if part, err = m.client.XRange(ctx, names.Observed, "-", "+").Result(); err != nil {
+			return 0, 0, err
+		}
+		observed = append(observed, part...)
+	}
+	count := map[string]int{}
+	for _, o := range observed {
+		key := fmt.Sprint(o.Values["obs_point"], ":", o.Values["plan_id"])
+		if count[key]++; count[key] > 1 && !m.cfg.AtLeastOnce() {
+			m.t.Fatalf("%s is observed %d times", key, count[key])
+		}
+	}
+	for _, e := range entries {
+		for _, point := range []string{earlyPoint, latePoint} {
+			if count[fmt.Sprint(point, ":", e.Values["plan_id"])] == 0 {
+				missing++
+			}
+		}
+	}
+	return len(entries), missing, nil
+}
+
+// settled reports that every plan has been read and acknowledged by both groups.
+func (m *many) settled() error {
+	for _, names := range m.cfg.Names() {
+		groups, err := m.client.XInfoGroups(context.Background(), names.Plan).Result()
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			if g.Lag != 0 || g.Pending != 0 {
+				return fmt.Errorf("group %s of %s: lag %d, %d pending", g.Name, names.Plan, g.Lag, g.Pending)
+			}
+		}
+	}
+	return nil
 }
 
 // The primary dies under load; sentinels make a replica the primary and the observers go on there.

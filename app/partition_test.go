@@ -108,6 +108,45 @@ func TestClusterAtLeastOnce(t *testing.T) {
 	require.EqualValues(t, 1, m.client.Exists(ctx, "quantum:p28:{"+planStream+"}:cursor:"+earlyGroup).Val(), "our own keys follow the stream")
 }
 
+// The names of the contract on a cluster while a node dies. When it is that of the plans nothing is lost: what it had not
+// replicated is done again. When it is that of the observations, those that it had not replicated are lost, because their
+// dedupe keys may live elsewhere; that is said in docs/scaling.md, and no more than that is lost.
+func TestClusterAtLeastOnceNodeDies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("six servers and a failover")
+	}
+	for _, dies := range []string{planStream, observedStream} {
+		t.Run(dies, func(t *testing.T) {
+			c := redistest.StartCluster(t, 3)
+			m := observeMany(t, settings{"REDIS_CLUSTER": strings.Join(c.Addrs(), ",")})
+			m.more(200)
+			if both := c.Owner(planStream); both == c.Owner(observedStream) {
+				apart := c.Nodes[0]
+				if apart == both {
+					apart = c.Nodes[1]
+				}
+				c.MoveSlot(observedStream, apart, 20*time.Millisecond)
+				m.more(100)
+			}
+			require.NotSame(t, c.Owner(planStream), c.Owner(observedStream))
+			c.Owner(dies).Kill()
+			killed := time.Now()
+			m.more(300)
+			t.Logf("it goes on after %v", time.Since(killed).Round(100*time.Millisecond))
+			if dies == planStream {
+				t.Logf("%d plans survived, each with at least one observation at each point", m.check())
+				return
+			}
+			m.stop()
+			waitFor(t, 3*patience, m.settled)
+			plans, lost, err := m.unobserved()
+			require.NoError(t, err)
+			require.Less(t, lost, 100, "more than what can have been under way")
+			t.Logf("of %d plans %d observations were lost with the node", plans, lost)
+		})
+	}
+}
+
 // Partitions on one server, one worker, and few places for late plans, which one idle
 // partition must not keep from another.
 func TestPartitionsShareOneBound(t *testing.T) {
