@@ -208,3 +208,34 @@ func TestDeadLetterInSteps(t *testing.T) {
 	_, err = stream.Redrive(w.ctx, w.admin, keys, id, testGroup, original)
 	require.ErrorIs(t, err, stream.ErrNoDeadLetter)
 }
+
+// Whoever dies between the steps of redriving leaves a dead letter that was sent back: it can be sent back again, and is
+// answered once.
+func TestDeathBetweenStepsOfRedriving(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.group()
+	original := stream.Entry{Stream: testStream, ID: entry.ID{Ms: 1_700_000_000_000}, Fields: entry.Make("n", "1")}
+	text, err := w.admin.XAdd(w.ctx, &redis.XAddArgs{Stream: "dead", Values: []string{"group", testGroup}}).Result()
+	require.NoError(t, err)
+	id, err := entry.ParseID(text)
+	require.NoError(t, err)
+	keys := stream.RedriveKeys{DeadStream: "dead", Redrive: "redrive", KeyPrefix: "own:{in}:", Apart: true}
+	victim := &mortal{after: "eval"}
+	client := w.server.NewClient(nil)
+	client.AddHook(victim)
+	_, err = stream.Redrive(w.ctx, client, keys, id, testGroup, original)
+	require.ErrorIs(t, err, errDead)
+	require.EqualValues(t, 1, w.admin.XLen(w.ctx, "dead").Val())
+	require.EqualValues(t, 1, w.admin.XLen(w.ctx, "redrive").Val())
+
+	_, err = stream.Redrive(w.ctx, w.admin, keys, id, testGroup, original)
+	require.NoError(t, err)
+	require.Zero(t, w.admin.XLen(w.ctx, "dead").Val())
+	require.Equal(t, "1", w.admin.HGet(w.ctx, "own:{in}:totals", "redriven:"+testGroup).Val())
+	w.answering(w.admin, "a")
+	eventually(t, "both are answered", func() bool {
+		return w.events.get(string(stream.Written))+w.events.get(string(stream.Duplicate)) == 2
+	})
+	require.EqualValues(t, 1, w.admin.XLen(w.ctx, "out").Val())
+}
