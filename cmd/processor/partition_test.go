@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"heatobserver/internal/redistest"
@@ -94,13 +95,7 @@ func TestPartitionedACL(t *testing.T) {
 	require.NoError(t, err)
 	server := newServerWithUsers(t, string(text), redistest.WithConfig("cluster-enabled", "yes"))
 	rdb := server.Client()
-	require.NoError(t, rdb.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
-	eventually(t, "the cluster works", func() error {
-		if info := rdb.ClusterInfo(t.Context()).Val(); !strings.Contains(info, "cluster_state:ok") {
-			return errors.New(info)
-		}
-		return nil
-	})
+	ownAllSlots(t, rdb)
 	const plan = "quantum:stream:apply.plan"
 	as := func(user string) []string {
 		return append([]string{
@@ -137,4 +132,52 @@ func TestPartitionedACL(t *testing.T) {
 	}
 	worker.end()
 	requireNothingDenied(t, rdb)
+}
+
+// ownAllSlots makes a cluster of one server.
+func ownAllSlots(t *testing.T, rdb *redis.Client) {
+	t.Helper()
+	require.NoError(t, rdb.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
+	eventually(t, "the cluster works", func() error {
+		if info := rdb.ClusterInfo(t.Context()).Val(); !strings.Contains(info, "cluster_state:ok") {
+			return errors.New(info)
+		}
+		return nil
+	})
+}
+
+// With the names of the contract on a cluster dead letters are sent back in steps, each to the group that gave it up.
+func TestRedriveInSteps(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithConfig("cluster-enabled", "yes"))
+	rdb := server.Client()
+	ownAllSlots(t, rdb)
+	environ := append([]string{
+		"REDIS_CLUSTER=" + server.Addr(), "P28_HTTP_ADDR=127.0.0.1:0", "P28_BLOCK_MS=50", "P28_LOG_FORMAT=text", "P28_LATE_OBS_MAX_WAIT_MS=200",
+	}, usual...)
+	worker := launch(t, environ, "run")
+	worker.addr()
+	length := func(stream string, n int64) {
+		t.Helper()
+		eventually(t, stream, func() error {
+			if got := rdb.XLen(t.Context(), stream).Val(); got != n {
+				return fmt.Errorf("%d entries in place of %d\n%s", got, n, worker.logs)
+			}
+			return nil
+		})
+	}
+	const dead, redrive, observed = "quantum:stream:apply.heat.dead", "quantum:stream:apply.heat.redrive", "quantum:stream:apply.heat.observed"
+	for n := range 3 {
+		require.NoError(t, rdb.Do(t.Context(), "XADD", "quantum:stream:apply.plan", "*", "plan_id", fmt.Sprint("no symbol ", n)).Err())
+	}
+	length(dead, 6)
+	code, _, stderr := processor(t, environ, "deadletter", "redrive", "--all", "--dry-run", "--set", "symbol=S")
+	require.Zero(t, code, stderr)
+	require.Zero(t, rdb.XLen(t.Context(), redrive).Val())
+	code, stdout, stderr := processor(t, environ, "deadletter", "redrive", "--all", "--yes", "--set", "symbol=S")
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "6 redriven, 0 refused, 0 not there")
+	length(dead, 0)
+	length(observed, 6)
+	worker.end()
 }
