@@ -190,8 +190,6 @@ func TestReplayThatCannotBe(t *testing.T) {
 	(&world{t: t, environ: append([]string{"REDIS_URL=redis://127.0.0.1:1"}, usual...)}).does(2, "replay")
 	(&world{t: t, environ: []string{"REDIS_PORT=one"}}).does(78, "replay")
 
-	w.does(2, "replay", "--plan-streams", "lab:{k}*2")
-
 	// What is good before the damage is shown.
 	dir := w.archived()
 	files, err := filepath.Glob(filepath.Join(dir, "plans-*"))
