@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// probeEvery is how often the group's consumers are looked at for one that has died.
-	probeEvery = time.Second
+	// probeEvery is how often the group's consumers are looked at for one that has died, at least: each look says how
+	// long nobody can be dead yet. probeAgain is when a look that failed is repeated.
+	probeEvery = 5 * time.Second
+	probeAgain = time.Second
 	// sweepEvery is how often the fleet passes over everything pending whatever the consumers look like: half a second
 	// of Redis for 100,000 entries. Each consumer does so every that many times their number.
 	sweepEvery = time.Minute
@@ -23,7 +25,7 @@ const (
 // claim is the loop that takes over what others left behind. A pass over all that is pending is dear, so it is made only
 // when a consumer with pending entries has gone quiet, when one that drains says so, and now and then.
 func (s *subscription) claim(ctx context.Context) {
-	probe := time.NewTimer(min(probeEvery, s.cfg.MinIdle))
+	probe := time.NewTimer(min(probeAgain, s.cfg.MinIdle))
 	defer probe.Stop()
 	swept := time.Now()
 	for {
@@ -33,10 +35,14 @@ func (s *subscription) claim(ctx context.Context) {
 		case <-s.claimNow:
 		case <-probe.C:
 			found, err := s.probe(ctx)
-			probe.Reset(min(probeEvery, found.next))
 			if err != nil {
+				probe.Reset(probeAgain)
 				continue // the reader says what is wrong
 			}
+			if found.died { // until nothing is left of it
+				found.next = min(probeAgain, found.next)
+			}
+			probe.Reset(min(probeEvery, found.next))
 			sweepAfter := sweepEvery * time.Duration(max(1, found.consumers))
 			if !found.died && time.Since(swept) <= sweepAfter {
 				continue
@@ -62,7 +68,7 @@ func (s *subscription) claimSoon() {
 type fleet struct {
 	consumers int
 	died      bool          // one with entries pending is idle for min idle
-	next      time.Duration // until one that is quiet now will have been
+	next      time.Duration // until one that is quiet now will have been; whoever is not, or comes later, takes min idle
 }
 
 // probe looks at the consumers, and removes those that are long gone.
