@@ -108,7 +108,7 @@ func (f *lateFigures) printWaiting(w io.Writer) {
 		return
 	}
 	r := newTable("Plans waiting at once in one process",
-		"scheme", "waiting", "RSS MB", "limit", "KB each", "peak MB", "CPU %", "Redis CPU %", "for the waiting", "limit", "looked at every ms", "notice p50/p99 ms", "valid")
+		"scheme", "waiting", "min idle s", "RSS MB", "limit", "KB each", "peak MB", "CPU %", "Redis CPU %", "for the waiting", "limit", "looked at every ms", "notice p50/p99 ms", "valid")
 	for _, x := range f.Waiting {
 		valid, forWaiting := "yes", x.CPU["redis"]-x.EmptyRedis
 		if len(x.Invalid) > 0 {
@@ -118,7 +118,7 @@ func (f *lateFigures) printWaiting(w io.Writer) {
 		if x.Scheme == us {
 			memory, redis = memoryLimits[x.Plans].verdict(x.MB), redisLimit.verdict(forWaiting)
 		}
-		r.row(x.Scheme, x.Plans, fmt.Sprintf("%.0f", x.MB), memory, fmt.Sprintf("%.1f", x.PerPlanKB), fmt.Sprintf("%.0f", x.PeakMB),
+		r.row(x.Scheme, x.Plans, x.MinIdle.Seconds(), fmt.Sprintf("%.0f", x.MB), memory, fmt.Sprintf("%.1f", x.PerPlanKB), fmt.Sprintf("%.0f", x.PeakMB),
 			fmt.Sprintf("%.1f", x.CPU["observer"]), fmt.Sprintf("%.1f", x.CPU["redis"]), fmt.Sprintf("%.1f", forWaiting), redis,
 			fmt.Sprintf("%.0f", x.Interval), fmt.Sprintf("%.2f/%.2f", x.Noticed.P50, x.Noticed.P99), valid)
 	}

@@ -35,6 +35,10 @@ func maxWait(d time.Duration) settings {
 	return settings{"P28_LATE_OBS_MAX_WAIT_MS": strconv.FormatInt(d.Milliseconds(), 10), "P28_DEDUPE_TTL_SEC": "3600"}
 }
 
+func minIdle(d time.Duration) settings {
+	return settings{"P28_CLAIM_MIN_IDLE_MS": strconv.FormatInt(d.Milliseconds(), 10)}
+}
+
 // house is a redis-server with one scheme at work on it.
 type house struct {
 	scheme scheme

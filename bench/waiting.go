@@ -10,6 +10,8 @@ import (
 type waitingCase struct {
 	Scheme scheme `json:"scheme"`
 	Plans  int    `json:"plans"`
+	// MinIdle is P28_CLAIM_MIN_IDLE_MS: what waits is refreshed at a third of it.
+	MinIdle time.Duration `json:"min_idle_ns"`
 
 	window time.Duration // of measuring
 }
@@ -34,7 +36,7 @@ type waiting struct {
 func (c waitingCase) run(t *trial, binary string) waiting {
 	const writeRate, heatRate = 20_000, 2_000
 	l := newLoad(heatRate, c.Plans, fixed(0))
-	h := observe(t, binary, c.Scheme, startServer(t), inFlight(c.Plans), maxWait(10*time.Minute))
+	h := observe(t, binary, c.Scheme, startServer(t), inFlight(c.Plans), maxWait(10*time.Minute), minIdle(c.MinIdle))
 	w := waiting{waitingCase: c}
 	w.settle(t)
 	before := w.memory(t, h)
