@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	dialLimit   = 2 * time.Second
+	answerLimit = 5 * time.Second // a busy neighbour is slow, and no stranger
 	bodyMost    = 8 << 20
 	seriesMost  = 2000
 	contractual = "p28_"
@@ -90,7 +90,7 @@ func refused(err error) bool {
 
 // scrape returns the samples of /metrics, without comments.
 func scrape(ctx context.Context, addr string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", http.NoBody)
 	if err != nil {
