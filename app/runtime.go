@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"os"
 	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -34,11 +35,11 @@ func tune(ctx context.Context, cfg config.Runtime, log *slog.Logger) (undo func(
 
 // TuneForHistory sets up Go's garbage collector for a walk over a history, which keeps much for long and throws little away.
 // The usual room, as much again as what is alive, would let memory go by the length of the walk: a short one ends before
-// the room is full. A third of it costs a few percent of speed. A GOGC that was given stays.
+// the room is full. A third of it costs a few percent of speed. A GOGC in the environment stays.
 func TuneForHistory() {
-	const usual, third = 100, 33
-	if given := debug.SetGCPercent(third); given != usual {
-		debug.SetGCPercent(given)
+	const third = 33
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(third)
 	}
 }
 

@@ -385,7 +385,7 @@ func TestKilledUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 		size := total(t, dir)
 		deadline := time.Now().Add(20 * time.Second)
 		for grown := size + rand.Int64N(60_000); total(t, dir) <= grown && time.Now().Before(deadline) && ctx.Err() == nil; {
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // the pace of asking; the condition decides
 		}
 		require.Greater(t, total(t, dir), int64(0), "it archives: %s", said.String())
 		require.NoError(t, cmd.Process.Kill())

@@ -14,7 +14,7 @@ import (
 
 const (
 	// probeEvery is how often the group's consumers are looked at for one that has died, at least: each look says how
-	// long nobody can be dead yet. probeAgain is when a look that failed is repeated.
+	// long nobody can be dead yet. probeAgain is when a look is repeated that failed, or that found somebody dead.
 	probeEvery = 5 * time.Second
 	probeAgain = time.Second
 	// sweepEvery is how often the fleet passes over everything pending whatever the consumers look like: half a second

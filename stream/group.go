@@ -173,8 +173,8 @@ func (s *subscription) stirred() bool {
 	return stirred
 }
 
-// refresh keeps from being claimed what has been in hand for a third of min idle. The next third begins
-// when this refresh is done, so that an entry's turn is at every third tick and not, by a hair, at the second.
+// refresh keeps from being claimed what has been in hand for a third of min idle. The next third begins when this refresh
+// is done, so that an entry's turn is at every third tick and not, by a hair, at the second.
 func (s *subscription) refresh(ctx context.Context) {
 	start := time.Now()
 	var ids []entry.ID

@@ -109,15 +109,7 @@ func TestPartitionedACL(t *testing.T) {
 		require.NoError(t, rdb.Do(t.Context(), "XADD", partition, "*", "plan_id", "p"+partition, "symbol", "S").Err())
 		require.NoError(t, rdb.Do(t.Context(), "XADD", partition, "*", "plan_id", "no symbol").Err())
 	}
-	length := func(stream string, n int64) {
-		t.Helper()
-		eventually(t, stream, func() error {
-			if got := rdb.XLen(t.Context(), stream).Val(); got != n {
-				return fmt.Errorf("%d entries in place of %d\n%s", got, n, worker.logs)
-			}
-			return nil
-		})
-	}
+	length := lengths(t, rdb, worker)
 	for _, k := range []string{":{0}", ":{1}"} {
 		length("quantum:stream:apply.heat.observed"+k, 2)
 		length("quantum:stream:apply.heat.dead"+k, 2)
@@ -157,15 +149,7 @@ func TestRedriveInSteps(t *testing.T) {
 	}, usual...)
 	worker := launch(t, environ, "run")
 	worker.addr()
-	length := func(stream string, n int64) {
-		t.Helper()
-		eventually(t, stream, func() error {
-			if got := rdb.XLen(t.Context(), stream).Val(); got != n {
-				return fmt.Errorf("%d entries in place of %d\n%s", got, n, worker.logs)
-			}
-			return nil
-		})
-	}
+	length := lengths(t, rdb, worker)
 	const dead, redrive, observed = "quantum:stream:apply.heat.dead", "quantum:stream:apply.heat.redrive", "quantum:stream:apply.heat.observed"
 	for n := range 3 {
 		require.NoError(t, rdb.Do(t.Context(), "XADD", "quantum:stream:apply.plan", "*", "plan_id", fmt.Sprint("no symbol ", n)).Err())
@@ -180,4 +164,17 @@ func TestRedriveInSteps(t *testing.T) {
 	length(dead, 0)
 	length(observed, 6)
 	worker.end()
+}
+
+// lengths returns what waits until a stream has so many entries.
+func lengths(t *testing.T, rdb redis.Cmdable, worker *background) func(stream string, n int64) {
+	return func(stream string, n int64) {
+		t.Helper()
+		eventually(t, stream, func() error {
+			if got := rdb.XLen(t.Context(), stream).Val(); got != n {
+				return fmt.Errorf("%d entries in place of %d\n%s", got, n, worker.logs)
+			}
+			return nil
+		})
+	}
 }
