@@ -22,7 +22,8 @@ import (
 // is written there, with no member more or less.
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, redistest.Start(t), func(o *web.Options) { o.MaxClients = 1 })
+	server := redistest.Start(t)
+	s := newSite(t, server)
 	_, header, text := s.ask("/api/v1/openapi.yaml")
 	require.Equal(t, "application/yaml", header.Get("Content-Type"))
 	doc, err := openapi3.NewLoader().LoadFromData([]byte(text))
@@ -101,6 +102,11 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 	require.Equal(t, 6, bounded)
+	full := newSite(t, server, func(o *web.Options) { o.MaxClients = 1 })
+	_, leave := events(full, "/api/v1/events")
+	defer leave()
+	s.url = full.url
+	ask(http.StatusServiceUnavailable, "/api/v1/events")
 	for _, item := range doc.Paths.Map() {
 		for method, operation := range item.Operations() {
 			require.Equal(t, http.MethodGet, method, "nothing can be changed")
