@@ -67,7 +67,7 @@ var table = []Setting{
 		Help: "auto lets Redis announce written heat where it can; off only polls.",
 		at:   func(c *Config) any { return &c.Late.Notify }},
 	{Name: "P28_LATE_OBS_SWEEP_FACTOR", Group: groupLate, Default: "10", Unit: "times", Min: 1, Max: 1000,
-		Help: "How many times slower the sweep is than P28_LATE_OBS_POLL_MS while notifications are healthy, because it is then only the safety net.",
+		Help: "How many times slower the sweep is than P28_LATE_OBS_POLL_MS while notifications are healthy, because it is then only the safety net; where that is more than 10,000 looks a second, slower still.",
 		at:   func(c *Config) any { return &c.Late.SweepFactor }},
 	{Name: "P28_LATE_OBS_WATCH_MS", Group: groupLate, Default: "30000", Unit: "ms", Min: 0, Max: 600_000,
 		Help: "How long a sample of timed-out plans stays watched, so that the histogram of heat delay does not end at the allowed wait; 0 = not at all. The observation is not changed.",

@@ -32,7 +32,7 @@ type WaiterOptions struct {
 	// place. Default 262144, at some 0.5 KB each (BenchmarkWaitingPlan).
 	MaxWaiting int
 	// SweepFactor times Rules.Poll is the distance of two looks at a plan while writes are announced, because
-	// the sweep is then only the safety net. Default 10.
+	// the sweep is then only the safety net. For more than 10,000 looks a second it is longer. Default 10.
 	SweepFactor int
 	// WatchFor is how long a plan stays watched after its wait ended in a timeout, so that the delays of heat
 	// are known beyond the allowed wait. Default 30s; negative: not at all.
@@ -230,7 +230,7 @@ func (w *Waiter) Notify(planID string) {
 
 // Reset says that announcements of writes began, may have been missed (a flush, a new connection), or ended.
 // Everything that waits is looked at once, though no plan more than once per poll interval, and from then on
-// at the sweep interval that fits: while announced SweepFactor times the poll interval, else the poll interval.
+// at the sweep interval that fits: while announced SweepFactor times the poll interval or longer, else the poll interval.
 func (w *Waiter) Reset(announced bool) {
 	w.mu.Lock()
 	w.announced = announced

@@ -261,15 +261,17 @@ func TestSweepIsBounded(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		announced bool
+		plans     int
 		most      int // looks at one plan: one at once, one per interval, one at the deadline
 	}{
-		{"polling", false, 1 + 19 + 1},
-		{"announced", true, 1 + 1 + 1},
+		{"polling", false, 5000, 1 + 19 + 1},
+		{"announced", true, 5000, 1 + 1 + 1},
+		{"announced, many", true, 2*netLooks + 1000, 1 + 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const plans = 5000
-				fake := newFake(time.Millisecond)
+				plans := test.plans
+				fake := newFake(100 * time.Microsecond)
 				ws := newWaits(t, fake, func(o *WaiterOptions) { o.WatchFor = -1 })
 				defer ws.w.Close()
 				ws.w.Reset(test.announced)

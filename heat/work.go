@@ -16,6 +16,10 @@ const (
 	sweepBatch  = 512
 )
 
+// netLooks bounds what a sweep that is only the safety net looks at, in plans per second: with more waiting it comes
+// round more slowly. They are some 1 % of a core of Redis.
+const netLooks = 10_000
+
 // longestSleep bounds how long the schedule is not looked at while something waits, because the corrected
 // clock may jump.
 const longestSleep = time.Second
@@ -202,7 +206,8 @@ func (w *Waiter) watch(p *waiting, verdict event.Verdict) {
 // sweep is the distance of two looks at a plan that nothing announces.
 func (w *Waiter) sweep() time.Duration {
 	if w.announced {
-		return w.opts.Rules.Poll * time.Duration(w.opts.SweepFactor)
+		byNumber := time.Duration(w.waits+w.watched) * time.Second / netLooks
+		return max(w.opts.Rules.Poll*time.Duration(w.opts.SweepFactor), byNumber)
 	}
 	return w.opts.Rules.Poll
 }
