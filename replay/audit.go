@@ -113,7 +113,7 @@ func RunAudit(ctx context.Context, source Source, r Range, o Options, s AuditSet
 	}
 	a := &auditor{
 		AuditSettings: s, audit: &Audit{Matrix: make(map[[3]string]int64)},
-		hashes: newHashes(o.BridgeDelay, s.Grace+s.MaxWait), byID: make(map[planEntry]*publication),
+		hashes: newHashes(o.BridgeDelay, s.Grace+s.MaxWait+o.BridgeDelay), byID: make(map[planEntry]*publication),
 		last: make(map[uuid]recorded), end: end.UnixMilli(), payload: o.Payload, plans: r,
 	}
 	for kind, first := range map[Kind]*int64{Observations: &a.firstSeen, Decisions: &a.firstDecided} {
@@ -145,8 +145,6 @@ func RunAudit(ctx context.Context, source Source, r Range, o Options, s AuditSet
 }
 
 func (a *auditor) walk(ctx context.Context, streams [len(Kinds)]*cursor, o Options) error {
-	// In the same millisecond the plan comes first, then its hash, then its observation.
-	shift := [...]int64{Plans: 0, Decisions: a.hashes.delay, Observations: 0}
 	for n := 1; ; n++ {
 		if n%8192 == 0 {
 			if err := ctx.Err(); err != nil {
@@ -156,14 +154,16 @@ func (a *auditor) walk(ctx context.Context, streams [len(Kinds)]*cursor, o Optio
 				o.Progress(streams[0].n+streams[1].n+streams[2].n, streams[0].last.Time())
 			}
 		}
-		best, bestAt := -1, int64(math.MaxInt64)
+		// In the same millisecond the plan comes first, then its decision, then its observation. A decision is taken when it
+		// stands in its stream, before its hash is written: the bridge may have been faster than is assumed.
+		best := -1
 		var e *Entry
 		var errs error
 		for i, c := range streams {
 			p := c.peek()
 			errs = errors.Join(errs, c.failure())
-			if p != nil && (best < 0 || int64(p.ID.Ms)+shift[i] < bestAt) {
-				best, bestAt, e = i, int64(p.ID.Ms)+shift[i], p
+			if p != nil && (best < 0 || p.ID.Ms < e.ID.Ms) {
+				best, e = i, p
 			}
 		}
 		if errs != nil {
@@ -177,7 +177,7 @@ func (a *auditor) walk(ctx context.Context, streams [len(Kinds)]*cursor, o Optio
 			a.settle(math.MaxInt64)
 			return nil
 		}
-		a.settle(bestAt)
+		a.settle(int64(e.ID.Ms))
 		switch Kind(best) {
 		case Plans:
 			a.publish(e)
@@ -215,7 +215,7 @@ func (a *auditor) settle(t int64) {
 	wait := (a.MaxWait + a.Grace).Milliseconds()
 	for a.open.len() > 0 {
 		p := *a.open.first()
-		if t != math.MaxInt64 && int64(p.plan.ID.Ms)+wait >= t {
+		if int64(p.plan.ID.Ms)+wait >= t {
 			break
 		}
 		a.open.pop()

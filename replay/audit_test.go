@@ -2,6 +2,7 @@ package replay_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -74,6 +75,9 @@ func TestAuditOfAGoodRecording(t *testing.T) {
 	require.False(t, got.Bad())
 	require.Zero(t, got.Disagree)
 	require.EqualValues(t, 2, got.Held)
+	text, err := json.Marshal(got.Report())
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"findings":[]`)
 }
 
 // TestAuditOfAPart: what was observed before the range, or by another observer, holds back what is in it.

@@ -25,6 +25,7 @@ type memory struct {
 	trimmed bool
 	broken  map[replay.Kind]error // in place of io.EOF
 	gap     *replay.GapError      // told where it stands
+	open    int                   // readers that are not closed
 }
 
 func (m *memory) Extent(_ context.Context, kind replay.Kind) (replay.Extent, error) {
@@ -38,7 +39,8 @@ func (m *memory) Extent(_ context.Context, kind replay.Kind) (replay.Extent, err
 func (m *memory) End(context.Context) (time.Time, error) { return time.UnixMilli(m.end), nil }
 
 func (m *memory) Open(_ context.Context, kind replay.Kind, r replay.Range) (replay.Reader, error) {
-	reader := &memoryReader{end: io.EOF}
+	m.open++
+	reader := &memoryReader{end: io.EOF, close: func() { m.open-- }}
 	if err := m.broken[kind]; err != nil {
 		reader.end = err
 	}
@@ -58,6 +60,7 @@ type memoryReader struct {
 	end    error
 	gap    *replay.GapError
 	before int // entries before the gap that are left
+	close  func()
 }
 
 func (r *memoryReader) Next() ([]replay.Entry, error) {
@@ -79,7 +82,10 @@ func (r *memoryReader) Next() ([]replay.Entry, error) {
 	return batch, nil
 }
 
-func (r *memoryReader) Close() error { return nil }
+func (r *memoryReader) Close() error {
+	r.close()
+	return nil
+}
 
 func (m *memory) add(kind replay.Kind, ms int64, fields entry.Fields) entry.ID {
 	id := entry.ID{Ms: uint64(ms)}
@@ -114,6 +120,7 @@ func simulate(t require.TestingT, m *memory, s replay.Settings) (*replay.Result,
 		return nil
 	})
 	require.NoError(t, err)
+	require.Zero(t, m.open, "readers that are left open")
 	return result, out
 }
 
