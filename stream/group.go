@@ -137,29 +137,37 @@ func (s *subscription) cursor(ctx context.Context) (id entry.ID, known bool, err
 }
 
 // keep is the loop that looks after what is in hand and after the group: it refreshes idle times, moves the cursor, and
-// counts what retention took.
+// counts what retention took. While nothing comes it wakes half as often, and leaves the group alone for longer: only an
+// operator moves it then, or Redis loses it.
 func (s *subscription) keep(ctx context.Context) {
-	const (
-		tendEvery = time.Second
-		restFor   = 5 // ticks, while nothing comes: only an operator moves the group then, or Redis loses it
+	const tendEvery, tendAtRest = time.Second, 5 * time.Second
+	var (
+		busy     = min(s.cfg.MinIdle/6, tendEvery)
+		atRest   = 2 * busy // what is taken right after a tick is then a third of min idle old at the next
+		interval = busy
+		tended   time.Time
+		stirred  bool // since the group was tended
 	)
-	s.tend(ctx)
-	rested := 0
-	refresh := time.NewTicker(s.cfg.MinIdle / 6)
-	defer refresh.Stop()
-	tend := time.NewTicker(tendEvery)
-	defer tend.Stop()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
 	for {
+		if since := time.Since(tended); stirred && since >= tendEvery || since >= tendAtRest {
+			s.tend(ctx)
+			tended, stirred = time.Now(), false
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-refresh.C:
-			s.refresh(ctx)
-		case <-tend.C:
-			if rested++; s.stirred() || rested >= restFor {
-				rested = 0
-				s.tend(ctx)
-			}
+		case <-tick.C:
+		}
+		s.refresh(ctx)
+		next := atRest
+		if s.stirred() {
+			next, stirred = busy, true
+		}
+		if next != interval {
+			interval = next
+			tick.Reset(interval)
 		}
 	}
 }
