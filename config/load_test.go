@@ -45,7 +45,7 @@ func TestDefaults(t *testing.T) {
 			Redrive: "quantum:stream:apply.heat.redrive", ObservedMaxLen: 10_000, DeadMaxLen: 100_000,
 		},
 		Groups: Groups{Early: "p28_early", Late: "p28_late", Start: "auto", Consumer: "worker-7"},
-		Read:   Read{Batch: 256, Block: 500 * time.Millisecond, ClaimMinIdle: 5 * time.Second, MaxFailures: 5},
+		Read:   Read{Batch: 256, Block: 900 * time.Millisecond, ClaimMinIdle: 5 * time.Second, MaxFailures: 5},
 		Early:  Early{MaxInflight: 2048},
 		Late: Late{
 			Enabled: true, MaxWait: 2 * time.Second, Poll: 100 * time.Millisecond, MaxWorkers: 4, MaxInflight: 200,

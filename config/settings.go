@@ -120,7 +120,7 @@ var table = []Setting{
 	{Name: "P28_READ_BATCH", Group: groupRead, Default: "256", Unit: "entries", Min: 1, Max: 10_000,
 		Help: "Entries asked for in one read or claim. More costs memory, fewer costs round trips.",
 		at:   func(c *Config) any { return &c.Read.Batch }},
-	{Name: "P28_BLOCK_MS", Group: groupRead, Default: "500", Unit: "ms", Min: 10, Max: 5000,
+	{Name: "P28_BLOCK_MS", Group: groupRead, Default: "900", Unit: "ms", Min: 10, Max: 5000,
 		Help: "How long a read waits for entries. Finite, because a blocked read cannot be interrupted: it adds to the time of a drain.",
 		at:   func(c *Config) any { return &c.Read.Block }},
 	{Name: "P28_COMMIT_BATCH", Group: groupRead, Default: "128", Unit: "observations", Min: 1, Max: 1024,

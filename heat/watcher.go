@@ -29,7 +29,7 @@ var _ Listener = (*Waiter)(nil)
 
 // WatcherOptions are the settings of a Watcher. The zero value is good.
 type WatcherOptions struct {
-	// PongWithin is how long the connection is believed without an answer to a ping; it is pinged four times in
+	// PongWithin is how long the connection is believed without an answer to a ping; it is pinged three times in
 	// that time. Default 2s.
 	PongWithin time.Duration
 	// RetryRefused is how long a server that does not announce writes is left alone. Default 1m.
@@ -184,7 +184,7 @@ func (w *Watcher) session(ctx context.Context) error {
 
 // ping asks for a sign of life again and again. The answers come to read.
 func (w *Watcher) ping(ctx context.Context, sub *redis.PubSub) error {
-	tick := time.NewTicker(w.opts.PongWithin / 4)
+	tick := time.NewTicker(w.opts.PongWithin / 3)
 	defer tick.Stop()
 	for {
 		select {
