@@ -1,9 +1,18 @@
 package app
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // NewFleetLimiter is a worker's side of the limit over all workers.
 var NewFleetLimiter = newFleetLimiter
+
+// Patient has a limiter wait for a busy Redis, where it would let everything pass.
+func Patient(l *fleetLimiter, timeout time.Duration) *fleetLimiter {
+	l.timeout = timeout
+	return l
+}
 
 // WithEnd adds to the options what ends the subscription of a handler behind the application's back, as a defect of the
 // transport would: nothing that Redis answers does.

@@ -27,6 +27,7 @@ type fleetLimiter struct {
 	interval time.Duration // of one permit
 	micros   float64       // the same in µs, exact
 	log      *slog.Logger
+	timeout  time.Duration // beyond it the limit is as good as broken
 
 	turn    chan struct{} // holds one token: who has it fetches or takes a permit
 	next    time.Time     // when the next permit may be used
@@ -38,14 +39,14 @@ type fleetLimiter struct {
 var _ middleware.Limiter = (*fleetLimiter)(nil)
 
 const (
-	fleetTimeout = 500 * time.Millisecond // beyond it the limit is as good as broken
-	fleetRest    = time.Second            // after a failure Redis is left alone, and everything passes
-	fleetAhead   = 20 * time.Millisecond  // permits for so long are fetched at once
+	fleetTimeout = 500 * time.Millisecond
+	fleetRest    = time.Second           // after a failure Redis is left alone, and everything passes
+	fleetAhead   = 20 * time.Millisecond // permits for so long are fetched at once
 )
 
 func newFleetLimiter(client redis.UniversalClient, key string, perSecond float64, log *slog.Logger) *fleetLimiter {
 	l := &fleetLimiter{
-		client: client, key: key, log: log, turn: make(chan struct{}, 1),
+		client: client, key: key, log: log, timeout: fleetTimeout, turn: make(chan struct{}, 1),
 		micros: 1e6 / perSecond, interval: time.Duration(float64(time.Second) / perSecond),
 	}
 	l.turn <- struct{}{}
@@ -101,7 +102,7 @@ func (l *fleetLimiter) permit(ctx context.Context) time.Time {
 
 // fetch takes permits for the next while.
 func (l *fleetLimiter) fetch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	n := max(1, int(float64(fleetAhead.Microseconds())/l.micros))
 	wait, err := fleetScript.Run(ctx, l.client, []string{l.key}, l.micros, n, 2*n).Int64()
