@@ -35,7 +35,7 @@ func TestDrainHandsWaitingPlansOn(t *testing.T) {
 			}
 			begun := time.Now()
 			require.NoError(t, first.stop())
-			assert.Less(t, time.Since(begun), 5*time.Second, "waiting plans hold up the drain")
+			assert.Less(t, time.Since(begun), 15*time.Second, "waiting plans hold up the drain")
 			assert.Empty(t, first.logs.at(slog.LevelError), "a drain is no error")
 			assert.Empty(t, observations(t, rdb, 400)[latePoint], "nothing was observed before its time")
 			pending, err := rdb.XPending(t.Context(), planStream, lateGroup).Result()
@@ -47,7 +47,7 @@ func TestDrainHandsWaitingPlansOn(t *testing.T) {
 			eventually(t, "plans taken over", func() error {
 				return same("wait", total, int(second.metrics()["heat_observer_waiting_plans"]))
 			})
-			assert.Less(t, time.Since(begun), 10*time.Second, "they were not claimable at once")
+			assert.Less(t, time.Since(begun), 20*time.Second, "they were not claimable at once")
 			for _, plan := range plans {
 				writeHeat(t, rdb, plan)
 			}

@@ -37,7 +37,7 @@ const (
 )
 
 // patience is how long a test waits for what must come soon, on a machine that is busy.
-const patience = 20 * time.Second
+const patience = 40 * time.Second
 
 // settings are variables of the wire contract; those of several maps are joined, the last wins.
 type settings map[string]string

@@ -122,7 +122,7 @@ func TestNotReadyWhileDraining(t *testing.T) {
 	o.awaitUnready("draining")
 	o.requireAlive()
 	require.NoError(t, o.wait())
-	assert.Less(t, time.Since(begun), 10*time.Second)
+	assert.Less(t, time.Since(begun), 20*time.Second)
 	_, err := o.health("/livez")
 	assert.Error(t, err, "the listener is closed at the end")
 }

@@ -30,7 +30,7 @@ const (
 	earlyGroup     = "p28_early"
 	lateGroup      = "p28_late"
 
-	patience = 20 * time.Second
+	patience = 40 * time.Second
 )
 
 // world is a Redis with an operator.

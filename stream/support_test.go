@@ -245,7 +245,7 @@ func next(t *testing.T, out <-chan *message.Message) *message.Message {
 	case m, ok := <-out:
 		require.True(t, ok, "the channel was closed")
 		return m
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		require.Fail(t, "no message came")
 		return nil
 	}

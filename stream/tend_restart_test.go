@@ -30,7 +30,7 @@ func TestTendCountsNothingLostAfterARestart(t *testing.T) {
 
 	server.Kill()
 	server.Restart()
-	require.Eventually(t, func() bool { return s.client.Ping(s.ctx).Err() == nil }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return s.client.Ping(s.ctx).Err() == nil }, 30*time.Second, 10*time.Millisecond)
 	lost(0)
 
 	s.add("8-0", "9-0", "10-0")

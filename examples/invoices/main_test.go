@@ -49,7 +49,7 @@ func TestOneInvoiceEach(t *testing.T) {
 	length := func(stream string) int64 { return client.XLen(t.Context(), stream).Val() }
 
 	first := start()
-	require.Eventually(t, func() bool { return length(invoices) > 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return length(invoices) > 0 }, 30*time.Second, time.Millisecond)
 	second := start()
 	first()
 	require.Eventually(t, func() bool {

@@ -184,7 +184,7 @@ func TestCloseEndsConnections(t *testing.T) {
 		if err == nil {
 			t.Error("a blocked read ended without an error")
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("a blocked read outlives the server")
 	}
 }

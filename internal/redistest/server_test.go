@@ -140,7 +140,7 @@ func TestPauseHoldsAnswersBackAndResumeGivesThem(t *testing.T) {
 		if err != nil {
 			t.Errorf("PING after Resume: %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("no answer after Resume")
 	}
 }
