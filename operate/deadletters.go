@@ -89,8 +89,8 @@ func (o *Operator) List(ctx context.Context, f Filter) (list []DeadLetter, total
 var ErrNotFound = errors.New("not found")
 
 // Show returns one dead letter. Streams number their entries each for itself: an ID that several partitions have is an
-// error that names them.
-func (o *Operator) Show(ctx context.Context, id entry.ID) (d DeadLetter, err error) {
+// error that names them, unless stream, that of the entry, says which is meant.
+func (o *Operator) Show(ctx context.Context, id entry.ID, stream string) (d DeadLetter, err error) {
 	var in []string
 	for _, p := range o.Parts {
 		found, err := o.client.XRange(ctx, p.Dead, id.String(), id.String()).Result()
@@ -100,9 +100,12 @@ func (o *Operator) Show(ctx context.Context, id entry.ID) (d DeadLetter, err err
 		if len(found) == 0 {
 			continue
 		}
-		in = append(in, p.Plan)
-		if d, err = o.parse(p, found[0]); err != nil {
+		one, err := o.parse(p, found[0])
+		if err != nil {
 			return d, err
+		}
+		if stream == "" || stream == one.Stream {
+			in, d = append(in, p.Plan), one
 		}
 	}
 	switch len(in) {

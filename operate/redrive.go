@@ -118,7 +118,7 @@ func (o *Operator) selected(ctx context.Context, s Selection, do func(DeadLetter
 		if slices.Contains(s.IDs[:i], id) {
 			continue
 		}
-		d, err := o.Show(ctx, id)
+		d, err := o.Show(ctx, id, "")
 		if errors.Is(err, ErrNotFound) {
 			missing(id)
 			continue

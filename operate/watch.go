@@ -43,7 +43,17 @@ func (o *Operator) Observed(ctx context.Context, from, to entry.ID, most int) ([
 	if len(o.Parts) > 1 {
 		slices.SortStableFunc(all, func(a, b Observed) int { return b.ID.Compare(a.ID) })
 	}
-	return all[:min(len(all), most)], nil
+	return cut(all, most), nil
+}
+
+// cut leaves so many entries, and those that have the ID of the last one beside them: whoever reads on behind it asks for
+// older ones.
+func cut(all []Observed, most int) []Observed {
+	n := min(len(all), most)
+	for n > 0 && n < len(all) && all[n].ID == all[n-1].ID {
+		n++
+	}
+	return all[:n]
 }
 
 func parseObserved(m redis.XMessage) (out Observed, err error) {

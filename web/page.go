@@ -23,7 +23,7 @@ type Source interface {
 	Announcements(ctx context.Context, consumers []string) (map[string]operate.Announcement, error)
 	Trace(ctx context.Context, planID string, since time.Time) (operate.Trace, error)
 	List(ctx context.Context, f operate.Filter) ([]operate.DeadLetter, int64, error)
-	Show(ctx context.Context, id entry.ID) (operate.DeadLetter, error)
+	Show(ctx context.Context, id entry.ID, stream string) (operate.DeadLetter, error)
 }
 
 var _ Source = (*operate.Operator)(nil)

@@ -137,12 +137,13 @@ func (p *Page) deadLetter(w http.ResponseWriter, r *http.Request) {
 	if err != nil || !strings.Contains(r.PathValue("id"), "-") {
 		q.fault = "id has to be an entry ID"
 	}
-	if q.refuse(w) {
+	stream := q.text("stream", 2*textMost)
+	if q.refuse(w, "stream") {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	d, err := p.opts.Source.Show(ctx, id)
+	d, err := p.opts.Source.Show(ctx, id, stream)
 	switch {
 	case errors.Is(err, operate.ErrNotFound):
 		problem(w, http.StatusNotFound, "There is no such dead letter, or no longer.")

@@ -131,7 +131,7 @@ func (c *deadletterShow) Run(ctx context.Context, sys *system) error {
 		return withCode(config.ExitNotCarriedOut, err)
 	}
 	return c.with(ctx, sys, func(o *operate.Operator) error {
-		d, err := o.Show(ctx, ids[0])
+		d, err := o.Show(ctx, ids[0], "")
 		if err != nil {
 			return err
 		}

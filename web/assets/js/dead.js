@@ -20,14 +20,17 @@ export async function loadDead() {
   const some = filtered ? `, the newest ${letters.length} of the newest 200 that fit here` : total > letters.length ? `, the newest ${letters.length} here` : "";
   text(byId("dead-words"), total === 0 ? "" : `${count(total)} in the stream${some}`);
   suggest(letters);
-  const ids = letters.map((l) => l.id).join(" ");
+  const ids = letters.map(key).join("\n");
   if (shown === ids && shown !== "") return;
   shown = ids;
   const place = byId("dead-rows");
-  const open = new Set([...place.querySelectorAll("details[open]")].map((d) => d.dataset.id));
+  const open = new Set([...place.querySelectorAll("details[open]")].map((d) => d.dataset.key));
   const none = filtered && total > 0 ? "No dead letter fits." : "None: nothing was given up.";
-  replace(place, letters.length === 0 ? el("p", { class: "quiet" }, none) : letters.map((l) => letter(l, open.has(l.id))));
+  replace(place, letters.length === 0 ? el("p", { class: "quiet" }, none) : letters.map((l) => letter(l, open.has(key(l)))));
 }
+
+// Dead letters of several partitions may have the same ID.
+const key = (l) => `${l.id} ${l.stream}`;
 
 let typing = 0;
 byId("dead-filter").addEventListener("input", () => {
@@ -56,7 +59,7 @@ function suggest(letters) {
 function letter(l, open) {
   const raw = el("div");
   const fill = (whole) => replace(raw, rawFields(whole));
-  const details = el("details", { open, "data-id": l.id },
+  const details = el("details", { open, "data-key": key(l) },
     el("summary", {}, el("strong", {}, l.reason), " ", el("span", { class: "quiet" }, `${clock(Date.parse(l.time))} · ${l.group} · entry ${l.entry_id}`)),
     el("p", {}, l.error),
     el("p", { class: "words" }, l.redrivable ? "It can be redriven as it is." : `It cannot be redriven as it is: ${l.refused}`),
@@ -66,7 +69,7 @@ function letter(l, open) {
   } else {
     const button = el("button", { type: "button", onclick: async () => {
       try {
-        fill(await get(`deadletters/${encodeURIComponent(l.id)}`));
+        fill(await get(`deadletters/${l.id}?${new URLSearchParams(l.stream ? { stream: l.stream } : {})}`));
       } catch (err) {
         replace(raw, el("p", { role: "alert" }, err.message));
       }
