@@ -38,9 +38,10 @@ type collector struct {
 	opts   *Options
 	curves *curves
 
-	ring  ring
-	added int64 // of the observed stream when it was read last, negative when unknown
-	last  *snapshot
+	ring   ring
+	added  int64     // of the observed stream when it was read last, negative when unknown
+	readAt time.Time // when that was
+	last   *snapshot
 
 	published []publishedAt // the plan stream lately
 	dayAgo    DayAgo
@@ -112,7 +113,7 @@ func (c *collector) tail(ctx context.Context, streams operate.Streams, now time.
 	fresh := state.Added - c.added // meaningless where either is unknown
 	known := state.Added >= 0 && c.added > 0
 	most := ringMost
-	if c.last != nil && time.Since(c.last.made) < lookedFor && last != (entry.ID{}) {
+	if time.Since(c.readAt) < lookedFor && last != (entry.ID{}) {
 		most = readBurst
 		if known && fresh > readBurst {
 			most = readPage // whoever writes as much is not to be slowed down by us
@@ -134,7 +135,7 @@ func (c *collector) tail(ctx context.Context, streams operate.Streams, now time.
 		c.ring, skipped = ring{}, 0
 	}
 	c.ring.add(read, skipped)
-	c.added = state.Added
+	c.added, c.readAt = state.Added, time.Now()
 	c.ring.trim(state.First)
 	return nil
 }
@@ -201,7 +202,7 @@ func (c *collector) yesterday(ctx context.Context, s *snapshot) (DayAgo, error) 
 	case s.streams.Observed.Length == 0:
 		out.Note = "Nothing has been observed yet."
 	case first.Time().After(to):
-		out.Note = fmt.Sprintf("The observed stream reaches back to %s; what was 24 h ago has been trimmed or was never observed.",
+		out.Note = fmt.Sprintf("Observations reach back no further than %s.",
 			first.Time().UTC().Format(time.RFC3339))
 	default:
 		read, err := c.opts.Source.Observed(ctx, entry.IDAt(from), entry.IDAt(to), dayAgoMost)

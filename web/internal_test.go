@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"heatobserver/entry"
 	"heatobserver/event"
 	"heatobserver/operate"
+	"heatobserver/stream"
 )
 
 func read(from, to uint64) (all []operate.Observed) {
@@ -40,6 +42,40 @@ func TestRingIsBoundedAndItsViewsStay(t *testing.T) {
 	require.Zero(t, historyOf(r.view()).Skipped)
 	require.Len(t, since(r.view(), time.UnixMilli(20_051)), 50)
 	require.Len(t, after(r.view(), entry.ID{Ms: 20_090}), 10)
+}
+
+// written is a Source with an observation at each of so many milliseconds.
+type written struct {
+	Source
+	n uint64
+}
+
+func (w *written) Observed(_ context.Context, from, to entry.ID, most int) ([]operate.Observed, error) {
+	last := min(to.Ms, w.n)
+	first := from.Ms
+	if from.Seq > 0 {
+		first++
+	}
+	if last < first {
+		return nil, nil
+	}
+	return read(max(first, last-min(last, uint64(most))+1), last), nil
+}
+
+// TestOutageLeavesNoHole has rounds go on while nothing can be read, and finds all of what was written meanwhile.
+func TestOutageLeavesNoHole(t *testing.T) {
+	source := &written{}
+	c := collector{opts: &Options{Source: source}}
+	for _, n := range []uint64{100, 5000} {
+		source.n = n
+		state := stream.State{Length: int64(n), Added: int64(n), First: entry.ID{Ms: 1}, Last: entry.ID{Ms: n}}
+		require.NoError(t, c.tail(t.Context(), operate.Streams{Observed: state}, time.Now()))
+		require.Equal(t, int(n), len(c.ring.items)) //nolint:testifylint // not all of them in a failure
+		require.Zero(t, historyOf(c.ring.view()).Skipped)
+		c.last = &snapshot{made: time.Now()} // rounds that failed
+		c.readAt = c.readAt.Add(-lookedFor)
+
+	}
 }
 
 func TestTextIsClipped(t *testing.T) {

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"testing"
@@ -8,8 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"heatobserver/entry"
 	"heatobserver/internal/redistest"
 	"heatobserver/operate"
+	"heatobserver/replay"
 	"heatobserver/web"
 )
 
@@ -59,7 +62,7 @@ func TestNumbersAreThoseOfTheStreams(t *testing.T) {
 	require.Equal(t, 1, sum.History.Unreadable)
 	require.Equal(t, now.Add(-time.Hour).UTC(), *sum.History.First)
 	require.False(t, sum.DayAgo.Available, "nothing is invented")
-	require.Contains(t, sum.DayAgo.Note, "reaches back to "+now.Add(-time.Hour).UTC().Format(time.RFC3339))
+	require.Contains(t, sum.DayAgo.Note, "no further than "+now.Add(-time.Hour).UTC().Format(time.RFC3339))
 	require.EqualValues(t, 2000, sum.Wait.MaxWaitMs)
 
 	series := get[web.Series](s, "series")
@@ -271,4 +274,27 @@ func TestWhatIf(t *testing.T) {
 	require.Nil(t, get[web.WhatIf](s, "what-if?max_wait_ms=600000").Coverage, "beyond what was simulated nothing is known")
 	sum := eventually(s, "summary", func(v web.Summary) bool { return v.Wait.Advised != nil })
 	require.EqualValues(t, 1150, *sum.Wait.Advised)
+}
+
+// silent does not say where a stream begins, as the Redis of the demo.
+type silent struct{ replay.Source }
+
+func (s silent) Extent(ctx context.Context, kind replay.Kind) (replay.Extent, error) {
+	e, err := s.Source.Extent(ctx, kind)
+	e.First = entry.ID{}
+	return e, err
+}
+
+// TestWhatIfOfAYoungHistory has a curve from the first seconds on, over waits that have ended in them.
+func TestWhatIfOfAYoungHistory(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, redistest.Start(t), func(o *web.Options) { o.History = silent{o.History} })
+	begin := s.now().Add(-8 * time.Second)
+	for i := range 30 {
+		s.plan(fmt.Sprint("p", i), begin.Add(time.Duration(i)*10*time.Millisecond), 100*time.Millisecond)
+	}
+	w := get[web.WhatIf](s, "what-if")
+	require.GreaterOrEqual(t, w.LongestMs, int64(4000))
+	require.EqualValues(t, 30, w.Decided, w.Note)
+	require.NotEmpty(t, w.Curve.WaitMs)
 }

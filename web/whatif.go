@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +21,7 @@ const (
 	curveTimeout  = 20 * time.Second // for one simulation
 	curveYoung    = 1000             // with fewer plans the history is still young and changes much
 	curveYoungFor = 5 * time.Second
+	curveEmptyFor = time.Second // while no wait of a young history has ended
 	curveSeldom   = time.Minute // how often it is renewed for those who only look at the advice
 )
 
@@ -65,7 +67,13 @@ func (c *curves) advice() advice {
 func (c *curves) due(lifetime time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.last == nil || c.last.plans < curveYoung {
+	switch {
+	case c.last == nil:
+		lifetime = min(lifetime, curveYoungFor)
+	case c.last.plans >= curveYoung:
+	case c.last.Decided < curveEnough:
+		lifetime = min(lifetime, curveEmptyFor)
+	default:
 		lifetime = min(lifetime, curveYoungFor)
 	}
 	return c.at.IsZero() || time.Since(c.at) >= lifetime
@@ -163,7 +171,12 @@ func begin(ctx context.Context, o *Options, plans, decisions replay.Extent, end 
 	if err != nil {
 		return entry.ID{}, err
 	}
-	if streams.Plans.Length == 0 {
+	if streams.Plans.Length > 0 && plans.First == (entry.ID{}) { // the Redis of the demo does not say, or they came just now
+		if plans.First, err = firstOf(ctx, o.History); err != nil {
+			return entry.ID{}, err
+		}
+	}
+	if plans.First == (entry.ID{}) {
 		return entry.IDAt(end), nil
 	}
 	length, first, last := streams.Plans.Length, plans.First.Time(), streams.Plans.Last.Time()
@@ -184,6 +197,23 @@ func begin(ctx context.Context, o *Options, plans, decisions replay.Extent, end 
 		later(0.05)
 	}
 	return entry.IDAt(from), nil
+}
+
+// firstOf is the ID of the first plan, zero where there is none.
+func firstOf(ctx context.Context, history replay.Source) (entry.ID, error) {
+	reader, err := history.Open(ctx, replay.Plans, replay.Range{To: entry.MaxID})
+	if err != nil {
+		return entry.ID{}, err
+	}
+	var first entry.ID
+	page, err := reader.Next()
+	if len(page) > 0 {
+		first, err = page[0].ID, nil
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return first, errors.Join(err, reader.Close())
 }
 
 // bounded is a history of which no more is read than twice what should have been.
