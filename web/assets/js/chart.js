@@ -60,14 +60,27 @@ export function axis(more) {
   };
 }
 
+const seconds = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
+
+/** Room at the right for half of the last label of a time axis, whatever the font. */
+export const timePadding = [null, 34, null, null];
+
 /** An axis with the time of day. */
 export function timeAxis() {
   return axis({
-    space: 70,
+    space: 80,
     size: 30,
+    incrs: seconds,
     grid: { show: false },
     values: (_, at, __, ___, step) => at.map((t) => (step < 60 ? clock(t * 1000) : clock(t * 1000).slice(0, 5))),
   });
+}
+
+/** Ticks of a logarithmic axis: 1, 2 and 5 of each power of ten where there is room for them, else 1 alone. */
+export function logTicks(u, at) {
+  const { min, max } = u.scales.x;
+  const roomy = u.bbox.width / devicePixelRatio / Math.log10(max / min) > 200;
+  return at.map((v) => ((roomy ? /^[125]0*$/ : /^10*$/).test(String(v)) ? v : null));
 }
 
 /** An upright line at x with a word at its top, on a canvas in the middle of a draw hook. */

@@ -106,7 +106,7 @@ export class Feed {
     const parts = [];
     if (this.#paused) parts.push(`paused, ${count(this.#held)} came since`);
     else if (this.#still()) parts.push(`held while you are at them, ${count(this.#held)} came since`);
-    else if (this.#missed > 0) parts.push(`${count(this.#missed)} more came just now than are listed`);
+    else if (this.#missed > 0) parts.push(`the newest of each second, ${count(this.#missed)} of the last one are left out`);
     else parts.push(`the newest ${count(Math.min(most, this.#rows.length))}`);
     text(byId("feed-words"), parts.join(", "));
   }

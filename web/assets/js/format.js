@@ -44,10 +44,10 @@ export function ms(n) {
 /** Milliseconds on an axis or of a setting, without digits that say nothing: "50 ms", "2 s". */
 export const round = (n) => (known(n) && n >= 1000 && n % 100 === 0 ? `${n / 1000} s` : ms(n));
 
-/** Seconds as a duration: "2.1 s", "5 min", "3 h", "2 d". */
+/** Seconds as a duration: "2.1 s", "4 s", "5 min", "3 h", "2 d". */
 export function seconds(n) {
   if (!known(n)) return unknown;
-  if (n < 10) return `${n.toFixed(1)} s`;
+  if (n < 10 && !Number.isInteger(n)) return `${n.toFixed(1)} s`;
   if (n < 90) return `${Math.round(n)} s`;
   if (n < 5400) return `${Math.round(n / 60)} min`;
   if (n < 129600) return `${Math.round(n / 3600)} h`;

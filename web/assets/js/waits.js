@@ -2,7 +2,7 @@
 // what another allowed wait would give.
 import { byId, colour, text } from "./dom.js";
 import { compact, count, ms, percent, round } from "./format.js";
-import { Chart, axis, mark } from "./chart.js";
+import { Chart, axis, logTicks, mark } from "./chart.js";
 
 // ---- distribution
 
@@ -12,8 +12,6 @@ let waits = { bins: [], max_wait_ms: 0, advised_max_wait_ms: null };
 const first = () => waits.bins.find((b) => b.found + b.given_up + b.after_deadline > 0)?.from_ms ?? 10;
 const least = () => 10 ** Math.floor(Math.log10(Math.max(1, first())));
 
-const logTicks = (_, at) => at.map((v) => (v !== null && /^[125]0*$/.test(String(v)) ? round(v) : ""));
-
 const histogram = new Chart(byId("waits"), 190, () => ({
   legend: { show: false },
   cursor: { show: false },
@@ -22,7 +20,7 @@ const histogram = new Chart(byId("waits"), 190, () => ({
     y: { range: (_, __, most) => [0, Math.max(1, most * 1.12)] },
   },
   axes: [
-    axis({ grid: { show: false }, size: 30, space: 56, values: logTicks }),
+    axis({ grid: { show: false }, size: 30, space: 56, filter: logTicks, values: (_, at) => at.map((v) => (v === null ? "" : round(v))) }),
     axis({ size: 52, values: (_, at) => at.map((v) => (Number.isInteger(v) ? compact(v) : "")) }),
   ],
   series: [{}, { paths: () => null, points: { show: false } }],
@@ -75,7 +73,7 @@ const curve = new Chart(byId("curve"), 200, () => ({
   cursor: { show: false },
   scales: { x: { time: false, distr: 3, range: (_, from, to) => [Math.max(1, from), Math.max(10, to)] }, y: { range: [0, 1] } },
   axes: [
-    axis({ grid: { show: false }, size: 30, space: 56, values: logTicks }),
+    axis({ grid: { show: false }, size: 30, space: 56, filter: logTicks, values: (_, at) => at.map((v) => (v === null ? "" : round(v))) }),
     axis({ size: 52, values: (_, at) => at.map((v) => `${Math.round(v * 100)} %`) }),
   ],
   series: [{}, { stroke: colour("late"), fill: `${colour("late")}22`, width: 2, points: { show: false }, paths: globalThis.uPlot.paths.stepped({ align: 1 }) }],
@@ -117,7 +115,7 @@ function showChoice() {
     difference === null ? (whatIf.note || "No plan's wait has ended in this history yet.")
     : Math.abs(difference) < 0.05 ? `As much as at ${round(whatIf.current.max_wait_ms)}, which is set now.`
     : `${Math.abs(difference).toFixed(1)} points ${difference > 0 ? "more" : "less"} than at ${round(whatIf.current.max_wait_ms)}, which is set now.`;
-  text(byId("whatif-words"), `${words} From ${count(whatIf.decided)} plans.`);
+  text(byId("whatif-words"), whatIf.decided > 0 ? `${words} From ${count(whatIf.decided)} plans.` : words);
   slider.setAttribute("aria-valuetext", `${round(at)}: ${percent(share)}`);
   curve.redraw();
 }
