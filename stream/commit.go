@@ -68,6 +68,7 @@ func (p *Publisher) answer(topic string, messages []*message.Message) error {
 		if errors.Is(failed, ErrClosed) {
 			return fmt.Errorf("answer entry %s: %w", first.delivery.entry.ID, failed)
 		}
+		first.delivery.sub.noteWrite(&first.delivery.sub.commits, failed)
 		p.cfg.Events.Failed("commit")
 		if cause := sleep(first.message.Context(), pause.NextBackOff()); cause != nil {
 			return fmt.Errorf("answer entry %s: %w", first.delivery.entry.ID, errors.Join(failed, cause))
@@ -147,6 +148,7 @@ func result(state string, attempt int) CommitResult {
 }
 
 func (p *Publisher) committed(c *commit, r CommitResult) {
+	c.delivery.sub.noteWrite(&c.delivery.sub.commits, nil)
 	p.cfg.Events.Committed(c.message, r)
 	if r == Fenced {
 		p.cfg.Logger.Info("an answer was held back: its entry is another consumer's now",

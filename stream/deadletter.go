@@ -43,7 +43,7 @@ func (s *subscription) park(ctx context.Context, d *Delivery, reason string, cau
 			}, RawJSON(shown.Fields))
 		}
 	}
-	return s.untilDone(ctx, "park", func() error {
+	return s.untilDone(ctx, &s.parks, func() error {
 		result, err := run()
 		if err != nil {
 			return fmt.Errorf("park entry %s of %s: %w", id, s.stream, err)

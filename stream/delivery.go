@@ -87,7 +87,7 @@ func (d *Delivery) DeadLetter(ctx context.Context, reason string, cause error, f
 
 // Drop acknowledges the entry without an answer and counts it as dropped in the totals. It tries until ctx ends.
 func (d *Delivery) Drop(ctx context.Context) error {
-	return d.sub.settle(ctx, d, "drop")
+	return d.sub.settle(ctx, d)
 }
 
 // finish takes the delivery out of the entries in hand. It reports whether it was this call that did.

@@ -21,10 +21,11 @@ func (s *subscription) acknowledge(batch []*Delivery) {
 	pause := retryPause()
 	for {
 		err := settleScript.Run(ctx, s.client, []string{s.stream, s.totals()}, args...).Err()
+		s.noteWrite(&s.plainAcks, err)
 		if err == nil {
 			break
 		}
-		s.cfg.Events.Failed("ack")
+		s.cfg.Events.Failed(s.plainAcks.op)
 		wait := time.NewTimer(pause.NextBackOff())
 		select {
 		case <-wait.C:
@@ -44,8 +45,9 @@ func (s *subscription) acknowledge(batch []*Delivery) {
 }
 
 // settle acknowledges one entry that gets no answer.
-func (s *subscription) settle(ctx context.Context, d *Delivery, what string) error {
-	return s.untilDone(ctx, what, func() error {
+func (s *subscription) settle(ctx context.Context, d *Delivery) error {
+	what := s.drops.op
+	return s.untilDone(ctx, &s.drops, func() error {
 		n, err := settleScript.Run(context.WithoutCancel(ctx), s.client, []string{s.stream, s.totals()},
 			s.cfg.Group, s.cfg.Consumer, what, d.entry.ID.String()).Int()
 		if err != nil {
@@ -59,14 +61,15 @@ func (s *subscription) settle(ctx context.Context, d *Delivery, what string) err
 }
 
 // untilDone tries op until it works or ctx ends, which returns the last error.
-func (s *subscription) untilDone(ctx context.Context, name string, op func() error) error {
+func (s *subscription) untilDone(ctx context.Context, what *outage, op func() error) error {
 	pause := retryPause()
 	for {
 		err := op()
+		s.noteWrite(what, err)
 		if err == nil {
 			return nil
 		}
-		s.cfg.Events.Failed(name)
+		s.cfg.Events.Failed(what.op)
 		if cause := sleep(ctx, pause.NextBackOff()); cause != nil {
 			return errors.Join(err, cause)
 		}

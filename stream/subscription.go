@@ -47,6 +47,8 @@ type subscription struct {
 
 	send func() // sendResumed, as one value for all
 
+	commits, parks, drops, plainAcks outage
+
 	mu       sync.Mutex
 	held     map[entry.ID]*Delivery
 	took     bool        // something was taken into hand since the group was tended
@@ -85,6 +87,10 @@ func newSubscription(ctx context.Context, s *Subscriber, stream string) *subscri
 		held:              map[entry.ID]*Delivery{},
 		idle:              make(chan struct{}),
 		progress:          time.Now(),
+		commits:           outage{op: "commit"},
+		parks:             outage{op: "park"},
+		drops:             outage{op: "drop"},
+		plainAcks:         outage{op: "ack"},
 	}
 	sub.send = sub.sendResumed
 	return sub
