@@ -313,6 +313,11 @@ func TestDamage(t *testing.T) {
 		require.NoError(t, err)
 		return append(b, e.EncodeAll([]byte(`{"stream":"plans","id":"9999-0","fields":[],"new":1}`+"\n"), nil)...)
 	}, "unknown field")
+	damage("an empty line", func(b []byte) []byte {
+		e, err := newEncoder()
+		require.NoError(t, err)
+		return append(b, e.EncodeAll([]byte("\n"), nil)...)
+	}, "it is empty")
 
 	// The writer cuts a torn end off and reads it again.
 	for _, cut := range []int{1, 10, len(good) / 2, len(good) - 3} {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/bits"
 	"strconv"
 	"unicode/utf8"
@@ -321,7 +322,9 @@ func slow(dst, b []byte) (l line, out []byte, err error) {
 			Before string `json:"before"`
 		} `json:"gap"`
 	}
-	if err := strict(b, &v); err != nil {
+	if err := strict(b, &v); errors.Is(err, io.EOF) { // which to a reader is the proper end
+		return l, dst, fmt.Errorf("%w: it is empty", errLine)
+	} else if err != nil {
 		return l, dst, fmt.Errorf("%w: %w", errLine, err)
 	}
 	if v.Stream == nil {

@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"testing"
 	"unicode/utf8"
 
@@ -82,6 +83,7 @@ func TestRun(t *testing.T) {
 func TestLinesThatAreRefused(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing":         ``,
+		"spaces":          "  \r",
 		"cut short":       `{"stream":"s","id":"1-0","fields":["a","b"`,
 		"unknown field":   `{"stream":"s","id":"1-0","fields":[],"more":1}`,
 		"odd":             `{"stream":"s","id":"1-0","fields":["a"]}`,
@@ -97,6 +99,7 @@ func TestLinesThatAreRefused(t *testing.T) {
 			var s scanner
 			_, _, err := s.scan(nil, []byte(text))
 			require.ErrorIs(t, err, errLine)
+			require.NotErrorIs(t, err, io.EOF, "it is not the end")
 		})
 	}
 }

@@ -78,9 +78,9 @@ func (c *cursor) next() {
 	c.batch = c.batch[1:]
 }
 
-// failure is what ended the stream early, nil at its proper end.
+// failure is what ended the stream early, nil at its proper end and while what came with an error is not yet taken.
 func (c *cursor) failure() error {
-	if c.err == nil || errors.Is(c.err, io.EOF) {
+	if len(c.batch) > 0 || c.err == nil || errors.Is(c.err, io.EOF) {
 		return nil
 	}
 	return fmt.Errorf("read %s: %w", c.kind, c.err)

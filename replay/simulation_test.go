@@ -24,6 +24,7 @@ type memory struct {
 	end     int64
 	trimmed bool
 	broken  map[replay.Kind]error // in place of io.EOF
+	abrupt  bool                  // the error comes with the last entries
 	gap     *replay.GapError      // told where it stands
 	open    int                   // readers that are not closed
 }
@@ -40,7 +41,7 @@ func (m *memory) End(context.Context) (time.Time, error) { return time.UnixMilli
 
 func (m *memory) Open(_ context.Context, kind replay.Kind, r replay.Range) (replay.Reader, error) {
 	m.open++
-	reader := &memoryReader{end: io.EOF, close: func() { m.open-- }}
+	reader := &memoryReader{end: io.EOF, abrupt: m.abrupt, close: func() { m.open-- }}
 	if err := m.broken[kind]; err != nil {
 		reader.end = err
 	}
@@ -58,6 +59,7 @@ func (m *memory) Open(_ context.Context, kind replay.Kind, r replay.Range) (repl
 type memoryReader struct {
 	rest   []replay.Entry
 	end    error
+	abrupt bool // end comes with the last entries
 	gap    *replay.GapError
 	before int // entries before the gap that are left
 	close  func()
@@ -74,6 +76,9 @@ func (r *memoryReader) Next() ([]replay.Entry, error) {
 	}
 	batch := r.rest[:n]
 	r.rest = r.rest[n:]
+	if r.abrupt && len(r.rest) == 0 {
+		return batch, r.end
+	}
 	if r.gap != nil && r.before == 0 {
 		gap := r.gap
 		r.gap = nil
@@ -293,6 +298,23 @@ func TestErrorsKeepWhatWasGood(t *testing.T) {
 	m.streams[replay.Plans][1], m.streams[replay.Plans][2] = m.streams[replay.Plans][2], m.streams[replay.Plans][1]
 	_, err = replay.Run(context.Background(), m, replay.Everything, replay.Options{}, usual(), nil)
 	require.ErrorContains(t, err, "out of order")
+}
+
+// TestWhatComesWithAnErrorIsGood: a reader may hand over its last entries and the error behind them at once.
+func TestWhatComesWithAnErrorIsGood(t *testing.T) {
+	for _, kind := range []replay.Kind{replay.Plans, replay.Decisions} {
+		results := map[bool]*replay.Result{}
+		for _, abrupt := range []bool{false, true} {
+			m := steady(100, 10)
+			m.abrupt = abrupt
+			m.broken = map[replay.Kind]error{kind: errors.New("segment 3, line 7")}
+			result, err := replay.Run(t.Context(), m, replay.Everything, replay.Options{}, usual(), nil)
+			require.ErrorContains(t, err, "segment 3, line 7")
+			require.EqualValues(t, 100, result.Points[event.Early].Total)
+			results[abrupt] = result
+		}
+		require.Equal(t, results[false], results[true])
+	}
 }
 
 // TestGapsBeforeTheRangeDoNotMatter: the margin of the decisions may reach over one, the range itself must not.
