@@ -40,10 +40,9 @@ func Bundled(handle BundleHandler, tell Handled, log *slog.Logger) message.Handl
 	}
 }
 
-func attempt(ctx context.Context, handle BundleHandler, bundle *stream.Bundle, log *slog.Logger) (answers []*message.Message) {
+func attempt(ctx context.Context, handle BundleHandler, bundle *stream.Bundle, log *slog.Logger) []*message.Message {
 	defer func() {
 		if v := recover(); v != nil {
-			answers = nil
 			bundle.Unpark()
 			log.WarnContext(ctx, "the handler of a bundle panicked; its entries are handled one by one",
 				"entries", len(bundle.Messages()), "err", &PanicError{Value: v, Stack: debug.Stack()})

@@ -50,8 +50,9 @@ func TestBundled(t *testing.T) {
 				alone++
 				return []*message.Message{answer(m)}, nil
 			})
-			routed.AddMiddleware(middleware.Bundled(func(_ context.Context, msgs []*message.Message, _ func(int) func(any, any) func()) []*message.Message {
+			routed.AddMiddleware(middleware.Bundled(func(_ context.Context, msgs []*message.Message, park func(int) func(any, any) func()) []*message.Message {
 				if panics {
+					park(0) // nothing stays so
 					panic("no")
 				}
 				mu.Lock()

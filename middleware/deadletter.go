@@ -20,7 +20,7 @@ func DeadLetter(log *slog.Logger) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			answers, err := next(msg)
-			if err == nil || Classify(err) != Permanent {
+			if Classify(err) != Permanent { // none is as good as a transient one
 				return answers, err
 			}
 			ctx := msg.Context()

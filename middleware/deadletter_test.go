@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,9 +31,8 @@ const (
 )
 
 // route runs a handler behind DeadLetter, Retry and Recoverer on a stream until the end of the test or until stop.
-func route(t *testing.T, rdb *redis.Client, maxFailures int, handle message.HandlerFunc) (stop func()) {
+func route(t *testing.T, rdb *redis.Client, maxFailures int, log *slog.Logger, handle message.HandlerFunc) (stop func()) {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
 	subscriber, err := stream.NewSubscriber(rdb, stream.SubscriberConfig{
 		Group: testGroup, Consumer: t.Name(), Block: 20 * time.Millisecond, Start: "0", DeadStream: testDead, Logger: log,
 	})
@@ -117,7 +117,9 @@ func TestDeadLetter(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			require.NoError(t, rdb.FlushAll(t.Context()).Err())
 			var calls atomic.Int32
-			stop := route(t, rdb, 4, func(*message.Message) ([]*message.Message, error) { return nil, c.handle(calls.Add(1)) })
+			var text bytes.Buffer // read when the router has stopped
+			log := slog.New(slog.NewTextHandler(&text, nil))
+			stop := route(t, rdb, 4, log, func(*message.Message) ([]*message.Message, error) { return nil, c.handle(calls.Add(1)) })
 			id, err := rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: testStream, Values: []string{"name", "value"}}).Result()
 			require.NoError(t, err)
 			await(t, "settled", func() bool { return calls.Load() >= c.calls && pending(t, rdb) == 0 })
@@ -138,6 +140,11 @@ func TestDeadLetter(t *testing.T) {
 			assert.Equal(t, testStream, fields["stream"])
 			assert.Equal(t, testGroup, fields["group"])
 			assert.NotEmpty(t, fields["error"])
+			level := "level=WARN" // for the producer to mend
+			if c.reason == middleware.ReasonFailed {
+				level = "level=ERROR" // for us
+			}
+			assert.Contains(t, text.String(), level+` msg="parked an entry as a dead letter" reason=`+c.reason)
 			raw, err := json.Marshal(map[string]string{"name": "value"})
 			require.NoError(t, err)
 			assert.JSONEq(t, string(raw), fields["raw"].(string))
@@ -153,14 +160,14 @@ func TestDeadLetterThatCannotBeWritten(t *testing.T) {
 		return nil, &event.MalformedError{Reason: event.NoSymbol, Err: errors.New("no symbol")}
 	}
 	require.NoError(t, rdb.Set(t.Context(), testDead, "no stream", 0).Err())
-	stop := route(t, rdb, 4, malformed)
+	stop := route(t, rdb, 4, slog.New(slog.DiscardHandler), malformed)
 	require.NoError(t, rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: testStream, Values: []string{"name", "value"}}).Err())
 	await(t, "pending", func() bool { return pending(t, rdb) == 1 })
 	stop()
 	assert.Equal(t, int64(1), pending(t, rdb), "an entry that was not parked must not be acknowledged")
 
 	require.NoError(t, rdb.Del(t.Context(), testDead).Err())
-	subscribed := route(t, rdb, 4, malformed)
+	subscribed := route(t, rdb, 4, slog.New(slog.DiscardHandler), malformed)
 	await(t, "parked by a successor", func() bool { return pending(t, rdb) == 0 })
 	subscribed()
 	assert.Equal(t, int64(1), rdb.XLen(t.Context(), testDead).Val())

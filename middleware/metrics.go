@@ -18,7 +18,7 @@ func Metrics(tell Handled) message.HandlerMiddleware {
 			answers, err := next(msg)
 			outcome := "answered"
 			switch {
-			case err != nil && Classify(err) == Cancelled:
+			case Classify(err) == Cancelled:
 				outcome = "cancelled"
 			case err != nil:
 				outcome = "failed"

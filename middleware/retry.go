@@ -41,7 +41,6 @@ func Retry(cfg RetryConfig) message.HandlerMiddleware {
 			}
 			pause := backoff.NewExponentialBackOff()
 			pause.InitialInterval, pause.MaxInterval, pause.Multiplier = cfg.First, cfg.Most, 2
-			pause.Reset()
 			for failures := 1; failures < cfg.MaxFailures; failures++ {
 				if cause := wait(msg.Context(), pause.NextBackOff()); cause != nil {
 					return nil, cause

@@ -6,15 +6,19 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"heatobserver/internal/redistest"
 	"heatobserver/middleware"
+	"heatobserver/stream"
 )
 
 // slow is a handler that takes a second and notes how many are in it.
@@ -93,6 +97,70 @@ func TestSaturationSkip(t *testing.T) {
 		assert.Equal(t, 5, h.done, "and as many again as have ended")
 		time.Sleep(1500 * time.Millisecond)
 	})
+}
+
+// failing fails all scripts while it is told to.
+type failing struct{ on atomic.Bool }
+
+func (f *failing) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (f *failing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if f.on.Load() && strings.HasPrefix(cmd.Name(), "eval") {
+			cmd.SetErr(errBroken)
+			return errBroken
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (f *failing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// TestSaturationDropFails: what could not be dropped is not done with, and keeps its error.
+func TestSaturationDropFails(t *testing.T) {
+	rdb := redistest.Start(t).Client()
+	scripts := &failing{}
+	rdb.AddHook(scripts)
+	log := slog.New(slog.DiscardHandler)
+	subscriber, err := stream.NewSubscriber(rdb, stream.SubscriberConfig{
+		Group: testGroup, Consumer: "c", Block: 20 * time.Millisecond, Start: "0", Logger: log,
+	})
+	require.NoError(t, err)
+	messages, err := subscriber.Subscribe(context.WithoutCancel(t.Context()), testStream)
+	require.NoError(t, err)
+	require.NoError(t, rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: testStream, Values: []string{"name", "value"}}).Err())
+	m := <-messages
+
+	full, over, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	handle := saturation(1, true, log).Middleware(func(*message.Message) ([]*message.Message, error) {
+		close(full)
+		<-over
+		return nil, nil
+	})
+	go func() { defer close(done); _, _ = handle(message.NewMessage("the one that is handled", nil)) }()
+	<-full
+	scripts.on.Store(true)
+	ctx, cancel := context.WithCancelCause(m.Context())
+	cancel(errors.New("enough"))
+	again := m.Copy()
+	again.SetContext(ctx)
+	_, err = handle(again)
+	assert.ErrorIs(t, err, errBroken)
+	assert.ErrorContains(t, err, "enough")
+	assert.EqualValues(t, 1, pending(t, rdb))
+
+	scripts.on.Store(false)
+	answers, err := handle(m)
+	assert.NoError(t, err)
+	assert.Empty(t, answers)
+	assert.Zero(t, pending(t, rdb))
+	assert.Equal(t, "1", rdb.HGet(t.Context(), "stream:totals", "dropped:"+testGroup).Val())
+	m.Ack()
+	close(over)
+	<-done
+	require.NoError(t, subscriber.Close())
 }
 
 // TestSaturationCountsDownOnEveryPath: errors, panics and cancelled waits give their places back.
