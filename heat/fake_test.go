@@ -22,6 +22,7 @@ type fakeRedis struct {
 	down     bool
 	panics   bool
 	batches  []int
+	swept    int // of the batches, those of LookMany
 	lookedAt map[string][]time.Time
 	underWay int
 	mostBusy int
@@ -56,10 +57,17 @@ func (f *fakeRedis) setMostBusy(n int) {
 }
 
 func (f *fakeRedis) LookEach(ctx context.Context, dst []event.Look, ids []string) []event.Look {
-	return f.LookMany(ctx, dst, ids)
+	return f.look(ctx, dst, ids)
 }
 
 func (f *fakeRedis) LookMany(ctx context.Context, dst []event.Look, ids []string) []event.Look {
+	f.mu.Lock()
+	f.swept++
+	f.mu.Unlock()
+	return f.look(ctx, dst, ids)
+}
+
+func (f *fakeRedis) look(ctx context.Context, dst []event.Look, ids []string) []event.Look {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.underWay++

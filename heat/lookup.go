@@ -8,7 +8,6 @@ import (
 	"iter"
 	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -68,7 +67,7 @@ func (r *Reader) ask(ctx context.Context, pipe redis.Pipeliner, key string) func
 // lookOf makes a look, its time left out, of the n fields of a hash or of the error in their place.
 func lookOf(fields iter.Seq2[string, string], n int, err error) event.Look {
 	switch {
-	case err != nil && isReply(err) && strings.HasPrefix(err.Error(), "WRONGTYPE"):
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return event.Look{Kind: event.Malformed, Err: errors.New("look up heat: the key is no hash")}
 	case err != nil:
 		return event.Look{Kind: event.Failed, Err: fmt.Errorf("look up heat: %w", err)}

@@ -126,7 +126,7 @@ func (w *NodesWatcher) begin(ctx context.Context, running *sync.WaitGroup, opts 
 
 // tell passes on what holds of all primaries when it has changed, or again, to have everything looked at.
 func (w *NodesWatcher) tell(again bool) {
-	announced := len(w.nodes) > 0
+	announced := true // there is one at least: follow keeps the last that were known
 	for _, n := range w.nodes {
 		announced = announced && n.announced
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -56,6 +57,8 @@ func TestNodesAgree(t *testing.T) {
 	expect("a flush of one", true)
 	at(1, 2)
 	expect("nothing new")
+	at()
+	expect("a cluster that says it has none")
 	at(1, 2, 3)
 	expect("a third that says nothing yet", false)
 	w.nodes["127.0.0.1:3"].Reset(true)
@@ -76,6 +79,32 @@ func TestNodesAgree(t *testing.T) {
 	}
 	if _, err := NewNodesWatcher(nil, "", heard, WatcherOptions{}); err == nil {
 		t.Error("an empty prefix is taken")
+	}
+}
+
+// A primary is watched from when it becomes one until it is none any more.
+func TestNodesAreLetGoOf(t *testing.T) {
+	heard := &recorder{}
+	var primary string
+	w := &NodesWatcher{
+		primaries: func(context.Context) ([]*redis.Options, error) { return []*redis.Options{{Addr: primary}}, nil },
+		prefix:    prefix, listener: heard, opts: WatcherOptions{Log: heard.log()}.withDefaults(), nodes: map[string]*node{},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var first, second sync.WaitGroup
+	defer second.Wait()
+	defer cancel()
+	primary = "127.0.0.1:1" // nobody listens there
+	w.follow(ctx, &first)
+	heard.eventually(t, "it is watched", func() bool { return strings.Contains(heard.logged.String(), "node=127.0.0.1:1") })
+	primary = "127.0.0.1:2"
+	w.follow(ctx, &second)
+	let := make(chan struct{})
+	go func() { defer close(let); first.Wait() }()
+	select {
+	case <-let:
+	case <-time.After(time.Minute):
+		t.Error("it is watched for ever")
 	}
 }
 

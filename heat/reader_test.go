@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,12 +60,17 @@ func TestLook(t *testing.T) {
 		{"redis RESP2", server.Addr(), 2},
 		{"redis RESP3", server.Addr(), 3},
 		{"miniredis", mini.Addr(), 2},
+		{"one key to a command", server.Addr(), 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			client := redis.NewClient(&redis.Options{Addr: test.addr, Protocol: test.protocol, MaxRetries: -1})
 			defer client.Close()
 			now := time.Unix(1_800_000_000, 0)
-			r := newReader(t, client, ReaderOptions{Now: func() time.Time { return now }})
+			var through redis.UniversalClient = client
+			if test.name == "one key to a command" {
+				through = struct{ redis.UniversalClient }{client} // as one of a Cluster is, no *redis.Client
+			}
+			r := newReader(t, through, ReaderOptions{Now: func() time.Time { return now }})
 			ctx := t.Context()
 			client.FlushAll(ctx)
 			writeHash(t, client, "found")
@@ -255,6 +261,74 @@ func TestOneLookIsOneAttempt(t *testing.T) {
 	}
 }
 
+// held keeps pipelines on their way until it is released.
+type held struct {
+	entered  chan struct{}
+	release  chan struct{}
+	released atomic.Bool
+}
+
+func (h *held) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (h *held) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (h *held) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if cmds[0].Name() == "hgetall" {
+			h.entered <- struct{}{}
+			<-h.release
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// A look ends with its context even where there is no room to ask, and all end with the Reader, which waits for its lanes.
+func TestLooksEndWithTheReader(t *testing.T) {
+	client := redistest.Start(t).Client()
+	r, err := NewReader(client, prefix, ReaderOptions{Lanes: 1, Batch: 1, Queue: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &held{entered: make(chan struct{}, 10), release: make(chan struct{})}
+	r.client.AddHook(h) // its client has a timeout of its own, and hooks
+	looks := make(chan event.Look, 2)
+	look := func() { looks <- r.Look(context.Background(), "p") }
+	go look()
+	<-h.entered
+	go look()
+	eventually(t, "the other is queued", func() bool { return len(r.queue) == 1 })
+	cause := errors.New("drain")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	if look := r.Look(ctx, "p"); look.Kind != event.Failed || !errors.Is(look.Err, cause) {
+		t.Errorf("cancelled with no room to ask: %+v", look)
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		r.Close()
+		if !h.released.Load() {
+			t.Error("Close did not wait for its lanes")
+		}
+	}()
+	for range 2 {
+		if look := <-looks; look.Kind != event.Failed || !errors.Is(look.Err, ErrClosed) {
+			t.Errorf("under way at Close: %+v", look)
+		}
+	}
+	h.released.Store(true)
+	close(h.release)
+	<-closed
+	for range 100 { // by chance they are queued, for nobody
+		if look := r.Look(t.Context(), "p"); look.Kind != event.Failed || !errors.Is(look.Err, ErrClosed) {
+			t.Fatalf("after Close: %+v", look)
+		}
+		select {
+		case <-r.queue:
+		default:
+		}
+	}
+}
+
 func TestNewReaderRefuses(t *testing.T) {
 	retrying := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer retrying.Close()
@@ -264,6 +338,9 @@ func TestNewReaderRefuses(t *testing.T) {
 		"empty prefix":     func() (*Reader, error) { return NewReader(once, "", ReaderOptions{}) },
 		"retrying client":  func() (*Reader, error) { return NewReader(retrying, prefix, ReaderOptions{}) },
 		"negative timeout": func() (*Reader, error) { return NewReader(once, prefix, ReaderOptions{Timeout: -1}) },
+		"negative lanes":   func() (*Reader, error) { return NewReader(once, prefix, ReaderOptions{Lanes: -1}) },
+		"negative batch":   func() (*Reader, error) { return NewReader(once, prefix, ReaderOptions{Batch: -1}) },
+		"negative queue":   func() (*Reader, error) { return NewReader(once, prefix, ReaderOptions{Queue: -1}) },
 	} {
 		if r, err := make(); err == nil {
 			r.Close()
@@ -284,7 +361,7 @@ func TestPairsRefusesWhatIsCutShort(t *testing.T) {
 			}
 		}
 	}
-	for _, raw := range []string{"", "\r\n", "_\r\n", "$-1\r\n", ":1\r\n", "%x\r\n", "%-1\r\n", "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n"} {
+	for _, raw := range []string{"", "%0", "\r\n", "_\r\n", "$-1\r\n", ":1\r\n", "%x\r\n", "%-1\r\n", "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n"} {
 		if f, err := pairs([]byte(raw), nil); err == nil {
 			t.Errorf("%q: %d fields", raw, f.Len())
 		}

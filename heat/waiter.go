@@ -170,10 +170,9 @@ func (w *Waiter) register(p *waiting) error {
 	return nil
 }
 
-// enter counts a plan that has its place, and makes it known to Notify. A closed Waiter takes none.
+// enter counts a plan that has its place, and makes it known to Notify. A closed Waiter takes none, and needs no places.
 func (w *Waiter) enter(p *waiting) bool {
 	if w.closed.Err() != nil {
-		<-w.places
 		return false
 	}
 	w.waits++

@@ -130,6 +130,83 @@ func TestAnnouncementDuringALook(t *testing.T) {
 	})
 }
 
+// Announcements that begin or end during a look make it one that may have seen too little.
+func TestResetDuringALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(10 * time.Millisecond)
+		ws := newWaits(t, fake, nil)
+		defer ws.w.Close()
+		ws.w.Reset(true)
+		ws.start(t.Context(), "p", time.Now())
+		time.Sleep(10*time.Millisecond - 1) // the answer to the look is on its way
+		ws.w.Reset(true)
+		time.Sleep(2 * time.Nanosecond)
+		fake.writeHeat("p")
+		if r := ws.next(); r.verdict.Waited != 20*time.Millisecond {
+			t.Errorf("noticed after %v, want a second look at once", r.verdict.Waited)
+		}
+	})
+}
+
+// The look at the deadline is no sweep; that after an announcement stays one, however late it is answered.
+func TestAnnouncedAtTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(10 * time.Millisecond)
+		ws := newWaits(t, fake, nil)
+		defer ws.w.Close()
+		ws.w.Reset(true)
+		ws.start(t.Context(), "p", time.Now())
+		time.Sleep(1995 * time.Millisecond)
+		fake.writeHeat("p")
+		ws.w.Notify("p")
+		if r := ws.next(); r.verdict.Noticed != event.Notification || r.verdict.Reason != event.OK {
+			t.Errorf("ended with %v, noticed by %v, want the announcement", r.verdict.Reason, r.verdict.Noticed)
+		}
+	})
+}
+
+// Each wait ends at its own deadline, in whatever order they have come.
+func TestDeadlinesInAnyOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ws := newWaits(t, newFake(0), nil)
+		defer ws.w.Close()
+		ws.w.Reset(true)
+		ages := []int{700, 100, 900, 300, 1100, 500, 1300, 200, 1500, 400, 1700, 600, 1900, 800}
+		for i, age := range ages {
+			ws.start(t.Context(), planName(i), time.Now().Add(time.Duration(-age)*time.Millisecond))
+			synctest.Wait() // in this order
+		}
+		for range ages {
+			if r := ws.next(); r.verdict.Reason != event.Timeout || r.verdict.Waited != testRules.MaxWait {
+				t.Errorf("%s ended with %v after %v", r.planID, r.verdict.Reason, r.verdict.Waited)
+			}
+		}
+		ws.empty()
+	})
+}
+
+// Reset has everything looked at in the order in which it was looked at last, which is not that of the deadlines.
+func TestResetTurnsTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(0)
+		ws := newWaits(t, fake, nil)
+		defer ws.w.Close()
+		ws.w.Reset(true)
+		ws.start(t.Context(), "first", time.Now())
+		time.Sleep(300 * time.Millisecond)
+		ws.start(t.Context(), "second", time.Now().Add(-1500*time.Millisecond)) // due sooner
+		time.Sleep(50 * time.Millisecond)
+		fake.writeHeat("first")
+		ws.w.Reset(true)
+		if r := ws.next(); r.planID != "first" || r.verdict.Waited != 350*time.Millisecond {
+			t.Errorf("%s ended after %v, want first at once", r.planID, r.verdict.Waited)
+		}
+		if r := ws.next(); r.verdict.Reason != event.Timeout || r.verdict.Waited != testRules.MaxWait {
+			t.Errorf("%s ended with %v after %v", r.planID, r.verdict.Reason, r.verdict.Waited)
+		}
+	})
+}
+
 func TestSamePlanWaitsTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := newFake(0)
@@ -242,6 +319,35 @@ func TestFull(t *testing.T) {
 	})
 }
 
+// Close wakes those who stand and wait for a place, and waits for the looks that are under way.
+func TestCloseWaitsForLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ws := newWaits(t, stubborn{newFake(0)}, func(o *WaiterOptions) { o.MaxWaiting = 1 })
+		begun := time.Now()
+		ws.start(t.Context(), "a", begun)
+		synctest.Wait()
+		ws.start(t.Context(), "b", begun)
+		synctest.Wait()
+		ws.w.Close()
+		if took := time.Since(begun); took != time.Second {
+			t.Errorf("closed after %v, with a look under way that took a second", took)
+		}
+		for range 2 {
+			if r := ws.next(); !errors.Is(r.err, ErrClosed) || r.at != begun {
+				t.Errorf("%s ended with %v after %v", r.planID, r.err, r.at.Sub(begun))
+			}
+		}
+	})
+}
+
+// stubborn looks for a second, whatever its context says.
+type stubborn struct{ Looker }
+
+func (s stubborn) LookEach(ctx context.Context, dst []event.Look, ids []string) []event.Look {
+	time.Sleep(time.Second)
+	return s.Looker.LookEach(ctx, dst, ids)
+}
+
 func TestPanicOfTheLooker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := newFake(0)
@@ -309,6 +415,33 @@ func TestSweepIsBounded(t *testing.T) {
 	}
 }
 
+// A sweep that the workers cannot keep up with does not hold up what is new.
+func TestSweepDoesNotStarveWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(50 * time.Millisecond)
+		ws := newWaits(t, fake, func(o *WaiterOptions) { o.MaxWorkers, o.WatchFor = 1, -1 })
+		defer ws.w.Close()
+		const plans = 3 * sweepBatch // three batches of 50 ms, each 100 ms
+		for i := range plans {
+			ws.start(t.Context(), planName(i), time.Now())
+		}
+		time.Sleep(1300 * time.Millisecond) // all have had their first look and are swept
+		fake.mu.Lock()
+		if fake.swept == 0 {
+			t.Error("nothing was swept")
+		}
+		fake.mu.Unlock()
+		fake.writeHeat("new")
+		ws.start(t.Context(), "new", time.Now())
+		if r := ws.next(); r.planID != "new" || r.verdict.Waited > 150*time.Millisecond {
+			t.Errorf("%s ended after %v, want new after two batches", r.planID, r.verdict.Waited)
+		}
+		for range plans {
+			ws.next()
+		}
+	})
+}
+
 // A flood of announcements that keeps all workers busy does not hold up a deadline.
 func TestFloodDoesNotStarveTheSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -341,6 +474,9 @@ func TestNewWaiterRefuses(t *testing.T) {
 		"no wait":          {Rules: event.Rules{Poll: 1}},
 		"no poll":          {Rules: event.Rules{MaxWait: 1}},
 		"negative workers": {Rules: testRules, MaxWorkers: -1},
+		"negative waiting": {Rules: testRules, MaxWaiting: -1},
+		"negative sweep":   {Rules: testRules, SweepFactor: -1},
+		"negative watched": {Rules: testRules, MaxWatched: -1},
 	} {
 		if w, err := NewWaiter(newFake(0), opts); err == nil {
 			w.Close()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -181,6 +182,52 @@ func TestWatcherNoticesSilence(t *testing.T) {
 	}
 	server.Resume()
 	r.eventually(t, "announced", func() bool { return slices.Equal(r.resets, []bool{true, false, true}) })
+	eventually(t, "the silent connection is let go of", func() bool {
+		return strings.Count(server.Client().ClientList(t.Context()).Val(), "flags=t") == 1
+	})
+}
+
+// An answer is good for so long, also when nothing else shows that the connection is gone.
+func TestHealthyEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatcher(nil, prefix, &recorder{}, WatcherOptions{})
+		if w.Healthy() {
+			t.Error("healthy before the first answer")
+		}
+		w.pong.Store(1)
+		time.Sleep(2 * time.Second)
+		if !w.Healthy() {
+			t.Error("not healthy, with an answer of the last two seconds")
+		}
+		time.Sleep(time.Nanosecond)
+		if w.Healthy() {
+			t.Error("healthy for the sake of an old answer")
+		}
+	})
+}
+
+// What a server will refuse again is told from one that is only not ready, and from what comes from the way to it.
+func TestRefused(t *testing.T) {
+	for text, want := range map[string]bool{
+		"ERR unknown subcommand 'tracking'": true, "NOPERM no permissions": true, "NOPROTO unsupported protocol version": true,
+		"LOADING Redis is loading the dataset in memory": false,
+	} {
+		if err := refused("HELLO", replyError(text)); errors.Is(err, errUnsupported) != want || !strings.Contains(err.Error(), "HELLO: "+text) {
+			t.Errorf("%s: refused for good %v, want %v: %v", text, !want, want, err)
+		}
+		if errors.Is(refused("HELLO", errors.New(text)), errUnsupported) {
+			t.Errorf("%s, not of Redis: refused for good", text)
+		}
+	}
+}
+
+// A connection without RESP3 takes CLIENT TRACKING and is told of nothing.
+func TestTrackingNeedsRESP3(t *testing.T) {
+	conn := redistest.Start(t).NewClient(func(o *redis.Options) { o.Protocol = 2 }).Conn()
+	defer conn.Close()
+	if err := track(t.Context(), conn, prefix); !errors.Is(err, errUnsupported) || !strings.Contains(err.Error(), "RESP3") {
+		t.Errorf("tracking in RESP2: %v", err)
+	}
 }
 
 // A stream of announcements longer than any timeout is no silence.
@@ -235,6 +282,9 @@ func TestWatcherRefused(t *testing.T) {
 			}
 			healthy := w.Healthy()
 			r.mu.Lock()
+			if n, all := strings.Count(r.logged.String(), "retry_in=20ms"), strings.Count(r.logged.String(), "retry_in"); n == 0 || n != all {
+				t.Errorf("%d of %d attempts are followed by the pause for a refusal", n, all)
+			}
 			if healthy || len(r.resets) != 0 {
 				t.Errorf("healthy %v, resets %v", healthy, r.resets)
 			}
@@ -271,7 +321,12 @@ func TestNewWatcherRefuses(t *testing.T) {
 	if _, err := NewWatcher(connect, "", &recorder{}, WatcherOptions{}); err == nil {
 		t.Error("empty prefix: accepted")
 	}
-	if _, err := NewWatcher(connect, prefix, &recorder{}, WatcherOptions{PongWithin: -1}); err == nil {
-		t.Error("negative duration: accepted")
+	for _, opts := range []WatcherOptions{{PongWithin: -1}, {RetryRefused: -1}, {MaxBackoff: -1}} {
+		if _, err := NewWatcher(connect, prefix, &recorder{}, opts); err == nil {
+			t.Errorf("a negative duration is accepted: %+v", opts)
+		}
+	}
+	if _, err := NewWatcher(connect, prefix, &recorder{}, WatcherOptions{}); err != nil {
+		t.Errorf("the defaults: %v", err)
 	}
 }

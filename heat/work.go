@@ -109,12 +109,10 @@ func (w *Waiter) look(b *batch) {
 			b.looks = append(b.looks, event.Look{At: w.opts.Now(), Kind: event.Failed, Err: err})
 		}
 	}()
-	looks := b.looks[:0]
-	b.looks = nil
 	if b.sweep {
-		b.looks = w.looker.LookMany(w.closed, looks, b.ids)
+		b.looks = w.looker.LookMany(w.closed, b.looks[:0], b.ids)
 	} else {
-		b.looks = w.looker.LookEach(w.closed, looks, b.ids)
+		b.looks = w.looker.LookEach(w.closed, b.looks[:0], b.ids)
 	}
 }
 
@@ -130,7 +128,6 @@ func (w *Waiter) apply(b *batch) {
 		if p.place != looking {
 			continue // its caller has gone
 		}
-		p.place = nowhere
 		if p.cause == event.Sweep && p.wait.LastLook(b.looks[i]) {
 			p.cause = event.Deadline
 		}
