@@ -2,6 +2,8 @@ package stream_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,6 +34,32 @@ func TestRawComesBack(t *testing.T) {
 	} {
 		_, err := stream.ParseRaw(stream.RawJSON(long))
 		require.ErrorIs(t, err, stream.ErrCut)
+	}
+}
+
+// What is too long is cut and never longer than it may be; it can be read, and says how much was there.
+func TestRawIsCut(t *testing.T) {
+	long := strings.Repeat("0123456789", stream.MaxRaw/10)
+	for _, before := range []int{0, 1000, stream.MaxRaw - 160, stream.MaxRaw - 150, stream.MaxRaw - 140, stream.MaxRaw - 130} {
+		raw := stream.RawJSON(entry.Make("a", strings.Repeat("x", before), "b", long, "c", "d"))
+		require.LessOrEqual(t, len(raw), stream.MaxRaw)
+		var got struct {
+			B struct {
+				Cut   []byte `json:"cut"`
+				Bytes int    `json:"bytes"`
+			} `json:"b"`
+			LeftOut int `json:"_left_out"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(raw), &got), "%d bytes before", before)
+		if got.B.Bytes == 0 {
+			require.Equal(t, 2, got.LeftOut, "%d bytes before leave no room", before)
+			require.Greater(t, before, stream.MaxRaw-160)
+			continue
+		}
+		require.Equal(t, 1, got.LeftOut)
+		require.Equal(t, len(long), got.B.Bytes)
+		require.True(t, strings.HasPrefix(long, string(got.B.Cut)))
+		require.Greater(t, len(raw), stream.MaxRaw-160, "as much as there is room for")
 	}
 }
 

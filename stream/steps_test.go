@@ -166,12 +166,23 @@ func (f *failing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
-// A dead letter in another slot: written once, with the fields in the order of the contract, and sent back.
-func TestDeadLetterInSteps(t *testing.T) {
+// A dead letter, in another slot or in the same: written once, with the fields in the order of the contract, and sent back.
+func TestDeadLetterOfAPartition(t *testing.T) {
 	t.Parallel()
+	for name, apart := range map[string]bool{"in steps": true, "in one script": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			deadLetterOfAPartition(t, apart)
+		})
+	}
+}
+
+func deadLetterOfAPartition(t *testing.T, inSteps bool) {
 	w := newWorld(t)
 	cfg := w.config("a")
-	cfg.Partitions = []stream.Partition{apart}
+	partition := apart
+	partition.Apart = inSteps
+	cfg.Partitions = []stream.Partition{partition}
 	sub := w.subscriber(nil, cfg)
 	out, err := sub.Subscribe(w.ctx, "any")
 	require.NoError(t, err)
@@ -181,6 +192,7 @@ func TestDeadLetterInSteps(t *testing.T) {
 	require.NoError(t, d.DeadLetter(w.ctx, "handler_failed", errors.New("no"), 2))
 	m.Ack()
 	require.Zero(t, w.pending())
+	require.EqualValues(t, 1, w.events.get("dead"))
 	raw, err := w.admin.Do(w.ctx, "XRANGE", "dead", "-", "+").Slice()
 	require.NoError(t, err)
 	require.Len(t, raw, 1)
@@ -194,7 +206,7 @@ func TestDeadLetterInSteps(t *testing.T) {
 	require.Equal(t, "reason error stream group entry_id failures ts_epoch raw", strings.Join(names, " "))
 	require.Equal(t, "1", w.admin.HGet(w.ctx, "own:{in}:totals", "dead:"+testGroup).Val())
 
-	keys := stream.RedriveKeys{DeadStream: "dead", Redrive: "redrive", KeyPrefix: "own:{in}:", Apart: true}
+	keys := stream.RedriveKeys{DeadStream: "dead", Redrive: "redrive", KeyPrefix: "own:{in}:", Apart: inSteps}
 	id, err := entry.ParseID(letter[0].(string))
 	require.NoError(t, err)
 	original := d.Entry()
