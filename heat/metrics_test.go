@@ -22,7 +22,7 @@ func TestMetricsOfLooks(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	var told []Lookup
-	r := newReader(t, client, ReaderOptions{Metrics: Metrics{Looked: func(l Lookup) {
+	r := newReader(t, client, ReaderOptions{Timeout: time.Minute, Metrics: Metrics{Looked: func(l Lookup) {
 		if l.Took <= 0 {
 			t.Errorf("a batch took %v", l.Took)
 		}
@@ -60,7 +60,7 @@ func TestMetricsOfLooks(t *testing.T) {
 func TestSweepTakesTheCheaperWay(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	r := newReader(t, client, ReaderOptions{})
+	r := newReader(t, client, ReaderOptions{Timeout: time.Minute})
 	calls := func(command string) int {
 		t.Helper()
 		stats, err := client.InfoMap(t.Context(), "commandstats").Result()
@@ -86,7 +86,7 @@ func TestSweepTakesTheCheaperWay(t *testing.T) {
 	expect("nothing is there", r, ids, 2, 0)
 	expect("one more than two chunks", r, append(ids, "more"), 3, 0)
 	expect("one alone", r, ids[:1], 0, 1)
-	expect("keys of many slots", newReader(t, struct{ redis.UniversalClient }{client}, ReaderOptions{}), ids, 0, 100)
+	expect("keys of many slots", newReader(t, struct{ redis.UniversalClient }{client}, ReaderOptions{Timeout: time.Minute}), ids, 0, 100)
 
 	for _, id := range ids[:chunk] {
 		writeHash(t, client, id)
