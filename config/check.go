@@ -29,7 +29,7 @@ func checkName(text string) error {
 }
 
 func checkStart(text string) error {
-	if text == StartAuto || text == "$" || text == "0" {
+	if text == startAuto || text == "$" || text == "0" {
 		return nil
 	}
 	if _, err := entry.ParseID(text); err != nil {

@@ -41,10 +41,11 @@ var ExitCodes = [...]struct {
 	{ExitConfig, "configuration: a value that is wrong or missing, a flag that looks like a setting and is none, a port that is taken"},
 }
 
-// Config is the value of every setting. The comment of a field names its variable; settings.go says the rest.
+// Config is the value of every setting. The comment of a field names its variable; settings.go says the rest. What is not
+// exported means something only together with another setting: a method tells it.
 type Config struct {
 	HeatLookupPrefix string // P28_HEAT_LOOKUP_PREFIX
-	Enabled          bool   // P28_HEAT_OBS_ENABLED; see EarlyEnabled and LateEnabled
+	enabled          bool   // P28_HEAT_OBS_ENABLED; see EarlyEnabled and LateEnabled
 
 	Streams  Streams
 	Groups   Groups
@@ -64,20 +65,20 @@ type Config struct {
 // Runtime are the settings of Go's runtime, under the names that it gave them.
 type Runtime struct {
 	GCPercent   int    // GOGC
-	MemoryLimit string // GOMEMLIMIT, as given; see Runtime.Limit
+	memoryLimit string // GOMEMLIMIT, as given; see Runtime.Limit
 }
 
 // Limit is the memory limit in bytes. ok is false when none is given, so that it is to follow the container's;
 // math.MaxInt64 stands for none at all.
 func (r Runtime) Limit() (bytes int64, ok bool) {
-	bytes, err := parseMemory(r.MemoryLimit)
-	return bytes, r.MemoryLimit != "" && err == nil
+	bytes, err := parseMemory(r.memoryLimit)
+	return bytes, r.memoryLimit != "" && err == nil
 }
 
 // Streams are the names and lengths of the Redis streams.
 type Streams struct {
 	Plan       string // P28_PLAN_STREAM; what is read is Config.PlanStreams
-	Partitions string // P28_PLAN_STREAMS, as given; "" when the plans are not partitioned
+	partitions string // P28_PLAN_STREAMS, as given; "" when the plans are not partitioned
 	Decision   string // P28_DECISION_STREAM
 	Observed   string // P28_HEAT_OBS_STREAM
 	Dead       string // P28_DEAD_STREAM
@@ -91,12 +92,12 @@ type Streams struct {
 type Groups struct {
 	Early    string // P28_GROUP_EARLY
 	Late     string // P28_GROUP_LATE
-	Start    string // P28_GROUP_START: StartAuto, "0", "$" or an entry ID
+	Start    string // P28_GROUP_START: "auto", "0", "$" or an entry ID
 	Consumer string // P28_CONSUMER, the first part of the consumer name
 }
 
-// StartAuto is the value of Groups.Start that leaves the choice to what the stream holds.
-const StartAuto = "auto"
+// startAuto is the value of Groups.Start that leaves the choice to what the stream holds.
+const startAuto = "auto"
 
 // Read says how entries are read and claimed.
 type Read struct {
@@ -113,7 +114,7 @@ type Early struct {
 
 // Late belongs to the late handler.
 type Late struct {
-	Enabled        bool          // P28_LATE_OBS_ENABLED; see LateEnabled
+	enabled        bool          // P28_LATE_OBS_ENABLED; see LateEnabled
 	MaxWait        time.Duration // P28_LATE_OBS_MAX_WAIT_MS
 	Poll           time.Duration // P28_LATE_OBS_POLL_MS
 	MaxWorkers     int           // P28_LATE_OBS_MAX_WORKERS, lookups
@@ -121,7 +122,7 @@ type Late struct {
 	MaxRedisErrors int           // P28_LATE_OBS_MAX_REDIS_ERRORS
 	OnSaturation   string        // P28_LATE_OBS_ON_SATURATION: SaturationQueue or SaturationSkip
 	Notify         string        // P28_LATE_OBS_NOTIFY: NotifyAuto or NotifyOff
-	SweepFactor    int           // P28_LATE_OBS_SWEEP_FACTOR; see HealthySweep
+	SweepFactor    int           // P28_LATE_OBS_SWEEP_FACTOR, poll intervals between sweeps while notifications are healthy
 	Watch          time.Duration // P28_LATE_OBS_WATCH_MS, 0 = not watched
 }
 
@@ -133,19 +134,16 @@ const (
 	NotifyOff       = "off"
 )
 
-// HealthySweep is the interval of the sweep while notifications are healthy: Poll times SweepFactor.
-func (l Late) HealthySweep() time.Duration { return l.Poll * time.Duration(l.SweepFactor) }
-
 // Throttle limits how many plans a second are handled.
 type Throttle struct {
 	PerSec      float64 // P28_THROTTLE_PER_SEC, plans per second, handler and process; 0 = off
-	Burst       int     // P28_THROTTLE_BURST, plans; see EffectiveBurst
+	burst       int     // P28_THROTTLE_BURST, plans; see EffectiveBurst
 	FleetPerSec float64 // P28_THROTTLE_FLEET_PER_SEC, plans per second over all workers; 0 = off
 }
 
 // EffectiveBurst is Burst, or what comes in one second, and at least one plan, when that is 0.
 func (t Throttle) EffectiveBurst() int {
-	return cmp.Or(t.Burst, max(1, int(math.Ceil(t.PerSec))))
+	return cmp.Or(t.burst, max(1, int(math.Ceil(t.PerSec))))
 }
 
 // Output says how observations are written.
@@ -187,10 +185,10 @@ func (l Log) SlogLevel() slog.Level {
 }
 
 // EarlyEnabled says whether the early handler runs.
-func (c Config) EarlyEnabled() bool { return c.Enabled }
+func (c Config) EarlyEnabled() bool { return c.enabled }
 
 // LateEnabled says whether the late handler runs. P28_HEAT_OBS_ENABLED switches off both.
-func (c Config) LateEnabled() bool { return c.Enabled && c.Late.Enabled }
+func (c Config) LateEnabled() bool { return c.enabled && c.Late.enabled }
 
 // splitList splits at commas and leaves out spaces around names and empty parts.
 func splitList(text string) []string {

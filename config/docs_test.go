@@ -56,7 +56,7 @@ func settingTables() string {
 			fmt.Fprintf(&b, "\n### %s\n\n| variable | default | allowed | meaning |\n|---|---|---|---|\n", group)
 		}
 		name := s.Name
-		if s.OrFile {
+		if s.orFile {
 			name += ", " + s.FileName()
 		}
 		help := s.Help

@@ -11,22 +11,22 @@ import (
 type Assignment struct {
 	Name  string // as written, blanks around it left out; it need not be a valid name
 	Value string
-	Line  int  // on which the name stands, from 1
-	Open  bool // the file ended inside quotes, so that all that follows them became the value
+	line  int  // on which the name stands, from 1
+	open  bool // the file ended inside quotes, so that all that follows them became the value
 }
 
 // EnvFile is what an env file says.
 type EnvFile struct {
 	Assignments []Assignment
-	// Strays are the lines that are neither blank nor comment nor assignment. systemd passes over them in
+	// strays are the lines that are neither blank nor comment nor assignment. systemd passes over them in
 	// silence.
-	Strays []Stray
+	strays []stray
 }
 
-// Stray is a line without an equals sign. Its text may be a secret of somebody else's.
-type Stray struct {
-	Text string
-	Line int
+// stray is a line without an equals sign. Its text may be a secret of somebody else's.
+type stray struct {
+	text string
+	line int
 }
 
 // ParseEnvFile reads the syntax of systemd's EnvironmentFile= (systemd.exec(5)), to the letter:
@@ -51,14 +51,14 @@ func ParseEnvFile(data []byte) (EnvFile, error) {
 		line := s.line
 		name, assigned := s.name()
 		if !assigned {
-			file.Strays = append(file.Strays, Stray{Text: name, Line: line})
+			file.strays = append(file.strays, stray{text: name, line: line})
 			continue
 		}
 		value, open := s.value()
 		if !utf8.ValidString(name) || !utf8.ValidString(value) {
 			return EnvFile{}, fmt.Errorf("line %d: is not UTF-8", line)
 		}
-		file.Assignments = append(file.Assignments, Assignment{Name: name, Value: value, Line: line, Open: open})
+		file.Assignments = append(file.Assignments, Assignment{Name: name, Value: value, line: line, open: open})
 	}
 	return file, nil
 }

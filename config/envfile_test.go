@@ -10,7 +10,7 @@ import (
 // TestParseEnvFile holds the parser to systemd.exec(5) and to what systemd's own parser makes of the corners
 // that the manual page leaves open.
 func TestParseEnvFile(t *testing.T) {
-	one := func(name, value string) []Assignment { return []Assignment{{Name: name, Value: value, Line: 1}} }
+	one := func(name, value string) []Assignment { return []Assignment{{Name: name, Value: value, line: 1}} }
 	for _, tc := range []struct {
 		name, text string
 		want       []Assignment
@@ -18,14 +18,14 @@ func TestParseEnvFile(t *testing.T) {
 		{"empty", "", nil},
 		{"comments and blank lines", "# a=1\n\n  ; b=2\n\t\n", nil},
 		{"comment after blanks", "   # a=1\n", nil},
-		{"a comment does not continue", "# note \\\na=1", []Assignment{{Name: "a", Value: "1", Line: 2}}},
+		{"a comment does not continue", "# note \\\na=1", []Assignment{{Name: "a", Value: "1", line: 2}}},
 		{"plain", "a=1\n", one("a", "1")},
 		{"no line end", "a=1", one("a", "1")},
 		{"empty value", "a=\n", one("a", "")},
 		{"empty value at the end", "a=", one("a", "")},
 		{"empty quotes", `a=""`, one("a", "")},
 		{"blanks around name and value", "  a \t=  1 2  \t\n", one("a", "1 2")},
-		{"carriage returns", "a=1\r\nb=2\r\n", []Assignment{{Name: "a", Value: "1", Line: 1}, {Name: "b", Value: "2", Line: 2}}},
+		{"carriage returns", "a=1\r\nb=2\r\n", []Assignment{{Name: "a", Value: "1", line: 1}, {Name: "b", Value: "2", line: 2}}},
 		{"equals sign in the value", "a=b=c", one("a", "b=c")},
 		{"hash in the value", "a=b #c", one("a", "b #c")},
 		{"dollar is not expanded", "a=$HOME/${X}", one("a", "$HOME/${X}")},
@@ -37,7 +37,7 @@ func TestParseEnvFile(t *testing.T) {
 		{"escaped quote begins no quotation", `a=\"b c`, one("a", `"b c`)},
 		{"backslash at the end", `a=b \`, one("a", "b ")},
 		{"single quotes", `a='b  "\n$c'`, one("a", `b  "\n$c`)},
-		{"single quotes over lines", "a='b\\\nc'\nd=1", []Assignment{{Name: "a", Value: "b\\\nc", Line: 1}, {Name: "d", Value: "1", Line: 3}}},
+		{"single quotes over lines", "a='b\\\nc'\nd=1", []Assignment{{Name: "a", Value: "b\\\nc", line: 1}, {Name: "d", Value: "1", line: 3}}},
 		{"double quotes", `a="  b 'c'  "`, one("a", "  b 'c'  ")},
 		{"double quotes over lines", "a=\"b\nc\"", one("a", "b\nc")},
 		{"escapes in double quotes", `a="\"\\\$\` + "`" + `"`, one("a", "\"\\$`")},
@@ -50,23 +50,23 @@ func TestParseEnvFile(t *testing.T) {
 		{"blanks after quotes", "a=\"b \"  \n", one("a", "b ")},
 		{"quoted blanks before bare text", "a=\"b \"c  \n", one("a", "b c")},
 		{"export is part of the name", "export a=1", one("export a", "1")},
-		{"later line of the same name", "a=1\na=2", []Assignment{{Name: "a", Value: "1", Line: 1}, {Name: "a", Value: "2", Line: 2}}},
+		{"later line of the same name", "a=1\na=2", []Assignment{{Name: "a", Value: "1", line: 1}, {Name: "a", Value: "2", line: 2}}},
 		{"equals sign first", "=a=b", one("=a", "b")},
-		{"lines are counted over continuations", "a=b\\\nc\n\nd=1", []Assignment{{Name: "a", Value: "bc", Line: 1}, {Name: "d", Value: "1", Line: 4}}},
-		{"open double quotes", "a=\"b\nc=1\n", []Assignment{{Name: "a", Value: "b\nc=1\n", Line: 1, Open: true}}},
-		{"open single quotes", "a='b", []Assignment{{Name: "a", Value: "b", Line: 1, Open: true}}},
-		{"open double quotes after a backslash", `a="b\`, []Assignment{{Name: "a", Value: "b", Line: 1, Open: true}}},
+		{"lines are counted over continuations", "a=b\\\nc\n\nd=1", []Assignment{{Name: "a", Value: "bc", line: 1}, {Name: "d", Value: "1", line: 4}}},
+		{"open double quotes", "a=\"b\nc=1\n", []Assignment{{Name: "a", Value: "b\nc=1\n", line: 1, open: true}}},
+		{"open single quotes", "a='b", []Assignment{{Name: "a", Value: "b", line: 1, open: true}}},
+		{"open double quotes after a backslash", `a="b\`, []Assignment{{Name: "a", Value: "b", line: 1, open: true}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := ParseEnvFile([]byte(tc.text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, got.Assignments); diff != "" {
+			if diff := cmp.Diff(tc.want, got.Assignments, whole); diff != "" {
 				t.Errorf("%q (-want +got):\n%s", tc.text, diff)
 			}
-			if got.Strays != nil {
-				t.Errorf("strays: %+v", got.Strays)
+			if got.strays != nil {
+				t.Errorf("strays: %+v", got.strays)
 			}
 		})
 	}
@@ -78,10 +78,10 @@ func TestParseEnvFileStrays(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := EnvFile{
-		Assignments: []Assignment{{Name: "a", Value: "1", Line: 1}, {Name: "b", Value: "2", Line: 3}},
-		Strays:      []Stray{{Text: "P28_PPROF", Line: 2}, {Text: "last", Line: 4}},
+		Assignments: []Assignment{{Name: "a", Value: "1", line: 1}, {Name: "b", Value: "2", line: 3}},
+		strays:      []stray{{text: "P28_PPROF", line: 2}, {text: "last", line: 4}},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, whole); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -115,7 +115,7 @@ func FuzzParseEnvFile(f *testing.F) {
 		}
 		lines := 1 + strings.Count(string(data), "\n")
 		for _, a := range file.Assignments {
-			if a.Line < 1 || a.Line > lines || a.Name == "" {
+			if a.line < 1 || a.line > lines || a.Name == "" {
 				t.Errorf("%q: assignment %+v of a file of %d lines", data, a, lines)
 			}
 			again, err := ParseEnvFile([]byte(a.Name + "=" + quoteEnv(a.Value) + "\n"))

@@ -116,16 +116,16 @@ func (l *loader) envFile(path string) {
 		l.fail(&Problem{Name: "--env-file", Value: path, Text: err.Error() + "; systemd refuses such a file as well"})
 		return
 	}
-	for _, stray := range file.Strays {
-		name, _, _ := strings.Cut(strings.TrimPrefix(stray.Text, "export "), " ")
+	for _, stray := range file.strays {
+		name, _, _ := strings.Cut(strings.TrimPrefix(stray.text, "export "), " ")
 		if isOurs(name) {
-			l.warn(&Problem{Name: name, Source: fmt.Sprintf("%s:%d", path, stray.Line),
+			l.warn(&Problem{Name: name, Source: fmt.Sprintf("%s:%d", path, stray.line),
 				Text: "the line has no = and is ignored, as systemd does"})
 		}
 	}
 	for _, a := range file.Assignments {
-		source := fmt.Sprintf("%s:%d", path, a.Line)
-		if a.Open {
+		source := fmt.Sprintf("%s:%d", path, a.line)
+		if a.open {
 			l.warn(&Problem{Source: source,
 				Text: "quotes that begin in this value are never closed, so that the rest of the file became part of it"})
 		}
@@ -184,7 +184,7 @@ func (l *loader) text(i int) (text, source string, ok bool) {
 			return "", source, false
 		}
 		return text, source, true
-	case s.Required && value.text == "":
+	case s.required && value.text == "":
 		l.wrong[s.Name] = true
 		l.fail(missing(s, value.source))
 		return "", orDefault(value.source), false
@@ -262,7 +262,7 @@ func shown(s Setting, text string) string {
 	switch {
 	case text == "":
 		return ""
-	case s.Form == formPEM && !s.Secret:
+	case s.form == formPEM && !s.Secret:
 		return fmt.Sprintf("(%d bytes)", len(text)) // the wrong file may have been given: the key
 	case s.Name == "REDIS_URL":
 		return maskURL(text)

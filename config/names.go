@@ -9,7 +9,7 @@ func knownNames() []string {
 	names := make([]string, 0, len(table)+8)
 	for _, s := range table {
 		names = append(names, s.Name)
-		if s.OrFile {
+		if s.orFile {
 			names = append(names, s.FileName())
 		}
 	}
@@ -23,7 +23,7 @@ func byName(name string) (index int, file, ok bool) {
 		case s.Name:
 			return i, false, true
 		case s.FileName():
-			return i, true, s.OrFile
+			return i, true, s.orFile
 		}
 	}
 	return 0, false, false

@@ -81,7 +81,7 @@ func (c Config) One() (Config, error) {
 	one := all[0]
 	c.Streams.Plan, c.Streams.Observed, c.Streams.Dead, c.Streams.Redrive = one.Plan, one.Observed, one.Dead, one.Redrive
 	c.Output.DedupePrefix, c.Output.KeyPrefix = one.DedupePrefix, one.KeyPrefix
-	c.Streams.Partitions = ""
+	c.Streams.partitions = ""
 	return c, nil
 }
 
@@ -114,7 +114,7 @@ func (l *loader) partitions(owner map[string]string) {
 // PlanStreams are the streams on which plans are read: the partitions when there are any, else the one plan
 // stream.
 func (c Config) PlanStreams() []string {
-	streams, err := expandPartitions(c.Streams.Partitions)
+	streams, err := expandPartitions(c.Streams.partitions)
 	if err != nil || len(streams) == 0 {
 		return []string{c.Streams.Plan}
 	}
@@ -122,7 +122,7 @@ func (c Config) PlanStreams() []string {
 }
 
 // Partitioned says whether P28_PLAN_STREAMS is set.
-func (c Config) Partitioned() bool { return c.Streams.Partitions != "" }
+func (c Config) Partitioned() bool { return c.Streams.partitions != "" }
 
 // expandPartitions reads P28_PLAN_STREAMS: names separated by commas, or one pattern with {k} and a count,
 // "quantum:stream:apply.plan:{k}*16", which stands for the names with {0} to {15}. The braces stay: they make

@@ -11,18 +11,18 @@ import (
 
 // Redis says how to reach Redis: one server, sentinels, or a cluster.
 type Redis struct {
-	Host       string   // REDIS_HOST
-	Port       int      // REDIS_PORT
-	DB         int      // REDIS_DB
+	host       string   // REDIS_HOST
+	port       int      // REDIS_PORT
+	db         int      // REDIS_DB
 	URL        string   // REDIS_URL, a secret; Server resolves it
-	Username   string   // REDIS_USERNAME
-	Password   string   // REDIS_PASSWORD, a secret
+	username   string   // REDIS_USERNAME
+	password   string   // REDIS_PASSWORD, a secret
 	Sentinels  []string // REDIS_SENTINELS, host:port
 	MasterName string   // REDIS_MASTER_NAME
 	Cluster    []string // REDIS_CLUSTER, host:port
-	TLSCA      string   // REDIS_TLS_CA, PEM
-	TLSCert    string   // REDIS_TLS_CERT, PEM
-	TLSKey     string   // REDIS_TLS_KEY, PEM, a secret
+	tlsCA      string   // REDIS_TLS_CA, PEM
+	tlsCert    string   // REDIS_TLS_CERT, PEM
+	tlsKey     string   // REDIS_TLS_KEY, PEM, a secret
 }
 
 // Server is one Redis server with everything that REDIS_URL says put before the other settings.
@@ -31,18 +31,18 @@ type Server struct {
 	DB       int
 	Username string
 	Password string // a secret
-	TLS      bool
+	tls      bool
 }
 
 // Server resolves the settings for one server. With sentinels or a cluster, Addr is of no use and the rest
 // holds for every node.
 func (r Redis) Server() Server {
 	server := Server{
-		Addr:     net.JoinHostPort(r.Host, strconv.Itoa(r.Port)),
-		DB:       r.DB,
-		Username: r.Username,
-		Password: r.Password,
-		TLS:      r.tlsGiven(),
+		Addr:     net.JoinHostPort(r.host, strconv.Itoa(r.port)),
+		DB:       r.db,
+		Username: r.username,
+		Password: r.password,
+		tls:      r.tlsGiven(),
 	}
 	if r.URL == "" {
 		return server
@@ -61,27 +61,27 @@ func (r Redis) Server() Server {
 	if u.hasPassword {
 		server.Password = u.password
 	}
-	server.TLS = u.tls
+	server.tls = u.tls
 	return server
 }
 
-func (r Redis) tlsGiven() bool { return r.TLSCA != "" || r.TLSCert != "" }
+func (r Redis) tlsGiven() bool { return r.tlsCA != "" || r.tlsCert != "" }
 
 // TLSConfig is what a connection with TLS needs, nil when it goes without. The name of the server is left to
 // the dialer. The settings come from Load, which has checked the certificates.
 func (r Redis) TLSConfig() (*tls.Config, error) {
-	if !r.Server().TLS {
+	if !r.Server().tls {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if r.TLSCA != "" {
+	if r.tlsCA != "" {
 		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(r.TLSCA)) {
+		if !config.RootCAs.AppendCertsFromPEM([]byte(r.tlsCA)) {
 			return nil, problemf("read REDIS_TLS_CA: holds no certificate")
 		}
 	}
-	if r.TLSCert != "" {
-		pair, err := tls.X509KeyPair([]byte(r.TLSCert), []byte(r.TLSKey))
+	if r.tlsCert != "" {
+		pair, err := tls.X509KeyPair([]byte(r.tlsCert), []byte(r.tlsKey))
 		if err != nil {
 			return nil, problemf("read REDIS_TLS_CERT and REDIS_TLS_KEY: %w", err)
 		}

@@ -27,7 +27,7 @@ func TestServer(t *testing.T) {
 		{"URL leaves what it does not say", []string{"REDIS_DB=3", "REDIS_USERNAME=u", "REDIS_PASSWORD=p", "REDIS_URL=redis://other"},
 			Server{Addr: "other:6379", DB: 3, Username: "u", Password: "p"}},
 		{"URL with a password alone", []string{"REDIS_URL=redis://:p@other"}, Server{Addr: "other:6379", Password: "p"}},
-		{"URL with TLS", []string{"REDIS_URL=rediss://other:7002"}, Server{Addr: "other:7002", TLS: true}},
+		{"URL with TLS", []string{"REDIS_URL=rediss://other:7002"}, Server{Addr: "other:7002", tls: true}},
 		{"URL with db as parameter", []string{"REDIS_URL=redis://other?db=5"}, Server{Addr: "other:6379", DB: 5}},
 		{"URL without host", []string{"REDIS_URL=redis://"}, Server{Addr: "localhost:6379"}},
 		{"URL of an IPv6 host", []string{"REDIS_URL=redis://[::1]:7003/0"}, Server{Addr: "[::1]:7003"}},

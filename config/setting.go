@@ -18,15 +18,16 @@ type Setting struct {
 	Unit     string   // of the number: "ms", "s", "plans/s", …; "" for anything else
 	Min, Max float64  // range of a number, both ends allowed
 	Choices  []string // the only words allowed; nil = not a word from a list
-	Form     string   // what a text must look like
 	Help     string   // one or two sentences: what it does and what special values mean
 	Secret   bool     // never shown
-	Required bool     // there is no default and a value must be given
-	OrFile   bool     // may also be given as Name_FILE, the path of a file that holds the value
-	Dynamic  string   // how the default comes about when it is not a constant: "host name"
+
+	form     string // what a text must look like
+	required bool   // there is no default and a value must be given
+	orFile   bool   // may also be given as Name_FILE, the path of a file that holds the value
+	dynamic  string // how the default comes about when it is not a constant: "host name"
 
 	at    func(*Config) any  // pointer to the field
-	check func(string) error // what Form says, for a text or an element of a list; nil = anything
+	check func(string) error // what form says, for a text or an element of a list; nil = anything
 }
 
 // Settings are all settings, in the order in which they are shown. The slice is the caller's.
@@ -52,7 +53,7 @@ func FlagName(variable string) string {
 
 // FileName is the variable that holds the path of a file with the value, "" when there is none.
 func (s Setting) FileName() string {
-	if !s.OrFile {
+	if !s.orFile {
 		return ""
 	}
 	return s.Name + "_FILE"
@@ -86,16 +87,16 @@ func (s Setting) Allowed() string {
 	case "integer", "number":
 		return strings.TrimSpace(fmt.Sprintf("%s to %s %s", formatNumber(s.Min), formatNumber(s.Max), s.Unit))
 	}
-	return s.Form
+	return s.form
 }
 
 // DefaultText is the default as documentation shows it: "-" where there is none.
 func (s Setting) DefaultText() string {
 	switch {
-	case s.Required:
+	case s.required:
 		return "none, required"
-	case s.Dynamic != "":
-		return s.Dynamic
+	case s.dynamic != "":
+		return s.dynamic
 	case s.Default == "":
 		return "-"
 	}
@@ -104,7 +105,7 @@ func (s Setting) DefaultText() string {
 
 // mayBeEmpty says whether an empty value means "not set". Elsewhere an empty value is refused: what it meant
 // would depend on who reads it (to the Python observer an empty switch is off).
-func (s Setting) mayBeEmpty() bool { return s.Default == "" && !s.Required }
+func (s Setting) mayBeEmpty() bool { return s.Default == "" && !s.required }
 
 // parse writes the value of text into c, or says what is wrong with it.
 func (s Setting) parse(c *Config, text string) error {

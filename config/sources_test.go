@@ -105,8 +105,8 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 func TestSecretFile(t *testing.T) {
 	for text, want := range map[string]string{"pw": "pw", "pw\n": "pw", "pw\r\n": "pw", "pw\n\n": "pw\n", " pw ": " pw "} {
 		cfg, report := load(t, Sources{Environ: environ("REDIS_PASSWORD_FILE=" + writeFile(t, text))})
-		if cfg.Redis.Password != want {
-			t.Errorf("%q is read as %q", text, cfg.Redis.Password)
+		if cfg.Redis.password != want {
+			t.Errorf("%q is read as %q", text, cfg.Redis.password)
 		}
 		if v := valueOf(t, report, "REDIS_PASSWORD"); v.Text != "***" || v.Source != "REDIS_PASSWORD_FILE, environment" {
 			t.Errorf("shown as %q from %s", v.Text, v.Source)

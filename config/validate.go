@@ -100,7 +100,7 @@ func (l *loader) names() {
 
 func (l *loader) throttle() {
 	t := l.config.Throttle
-	if l.usable("P28_THROTTLE_PER_SEC", "P28_THROTTLE_BURST") && t.Burst > 0 && t.PerSec == 0 {
+	if l.usable("P28_THROTTLE_PER_SEC", "P28_THROTTLE_BURST") && t.burst > 0 && t.PerSec == 0 {
 		l.warn(l.problem("P28_THROTTLE_BURST", "has no effect while P28_THROTTLE_PER_SEC is 0"))
 	}
 }
@@ -117,13 +117,13 @@ func (l *loader) redisURL() {
 		l.warn(l.problem("REDIS_URL", "has parameters after the ? that are not used here; only db is"))
 	}
 	resolved := l.config.Redis.Server()
-	otherAddr := resolved.Addr != net.JoinHostPort(l.config.Redis.Host, strconv.Itoa(l.config.Redis.Port))
+	otherAddr := resolved.Addr != net.JoinHostPort(l.config.Redis.host, strconv.Itoa(l.config.Redis.port))
 	differs := map[string]bool{
 		"REDIS_HOST":     otherAddr,
 		"REDIS_PORT":     otherAddr,
-		"REDIS_DB":       resolved.DB != l.config.Redis.DB,
-		"REDIS_USERNAME": resolved.Username != l.config.Redis.Username,
-		"REDIS_PASSWORD": resolved.Password != l.config.Redis.Password,
+		"REDIS_DB":       resolved.DB != l.config.Redis.db,
+		"REDIS_USERNAME": resolved.Username != l.config.Redis.username,
+		"REDIS_PASSWORD": resolved.Password != l.config.Redis.password,
 	}
 	for _, name := range []string{"REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_USERNAME", "REDIS_PASSWORD"} {
 		if i, _, _ := byName(name); differs[name] && l.report.Values[i].Source != SourceDefault {
@@ -149,7 +149,7 @@ func (l *loader) redisKind() {
 	if l.usable("REDIS_URL", "REDIS_CLUSTER", "REDIS_SENTINELS") && r.URL != "" && (cluster || sentinels) {
 		l.fail(l.problem("REDIS_URL", "names one server, and REDIS_CLUSTER or REDIS_SENTINELS others; set one of them to nothing"))
 	}
-	if l.usable("REDIS_CLUSTER", "REDIS_DB") && cluster && r.DB != 0 {
+	if l.usable("REDIS_CLUSTER", "REDIS_DB") && cluster && r.db != 0 {
 		l.fail(l.problem("REDIS_DB", "must be 0: a Redis Cluster has no other database"))
 	}
 }
@@ -158,17 +158,17 @@ func (l *loader) redisTLS() {
 	r := l.config.Redis
 	if l.usable("REDIS_TLS_CERT", "REDIS_TLS_KEY") {
 		switch {
-		case r.TLSCert != "" && r.TLSKey == "":
+		case r.tlsCert != "" && r.tlsKey == "":
 			l.fail(l.problem("REDIS_TLS_CERT", "needs REDIS_TLS_KEY"))
-		case r.TLSCert == "" && r.TLSKey != "":
+		case r.tlsCert == "" && r.tlsKey != "":
 			l.fail(l.problem("REDIS_TLS_KEY", "needs REDIS_TLS_CERT"))
-		case r.TLSCert != "":
-			if _, err := tls.X509KeyPair([]byte(r.TLSCert), []byte(r.TLSKey)); err != nil {
+		case r.tlsCert != "":
+			if _, err := tls.X509KeyPair([]byte(r.tlsCert), []byte(r.tlsKey)); err != nil {
 				l.fail(l.problem("REDIS_TLS_CERT", "does not go with REDIS_TLS_KEY: %w", err))
 			}
 		}
 	}
-	if l.usable("REDIS_URL", "REDIS_TLS_CA", "REDIS_TLS_CERT") && r.URL != "" && r.tlsGiven() && !r.Server().TLS {
+	if l.usable("REDIS_URL", "REDIS_TLS_CA", "REDIS_TLS_CERT") && r.URL != "" && r.tlsGiven() && !r.Server().tls {
 		l.fail(l.problem("REDIS_URL", "begins with redis://, which has no TLS, while REDIS_TLS_CA or REDIS_TLS_CERT is given; write rediss://"))
 	}
 }

@@ -121,7 +121,7 @@ func TestEffectiveBurst(t *testing.T) {
 	}{
 		{Throttle{PerSec: 0.2}, 1},
 		{Throttle{PerSec: 2.5}, 3},
-		{Throttle{PerSec: 100, Burst: 7}, 7},
+		{Throttle{PerSec: 100, burst: 7}, 7},
 	} {
 		if got := tc.throttle.EffectiveBurst(); got != tc.want {
 			t.Errorf("%+v: burst %d, want %d", tc.throttle, got, tc.want)
