@@ -16,13 +16,13 @@ import (
 )
 
 // ConfigError is an error that the operator mends in the configuration; the process exits 78.
-type ConfigError struct{ Err error }
+type ConfigError struct{ err error }
 
 // Error is the error of the cause.
-func (e *ConfigError) Error() string { return e.Err.Error() }
+func (e *ConfigError) Error() string { return e.err.Error() }
 
 // Unwrap is the cause.
-func (e *ConfigError) Unwrap() error { return e.Err }
+func (e *ConfigError) Unwrap() error { return e.err }
 
 // poolSize bounds the connections of one process to Redis, and to each node of a Cluster: four blocked readers for each
 // partition, the lanes for lookups and commits, the loops that look after the groups, and room.

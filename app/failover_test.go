@@ -71,9 +71,7 @@ func observeMany(t *testing.T, own settings) *many {
 	launch(ctx, m.load.Run)
 	launch(beside, bridge.Run)
 	for _, stream := range m.cfg.PlanStreams() {
-		gate, err := pipeline.NewGate(client, pipeline.GateConfig{Plans: stream, Delay: delay, MaxLen: -1}, log)
-		require.NoError(t, err)
-		launch(beside, gate.Run)
+		launch(beside, pipeline.NewGate(client, pipeline.GateConfig{Plans: stream, Delay: delay, MaxLen: -1}, log).Run)
 	}
 	t.Cleanup(func() {
 		m.stop()

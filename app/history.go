@@ -41,16 +41,15 @@ func NewPartitionedHistory(client Client, cfg config.Config) *History {
 	return h
 }
 
-// OpenHistory connects to the Redis of the configuration, for the streams of all partitions. One that does not answer
-// within 5 s is an *UnreachableError. The caller closes the History.
+// OpenHistory connects to the Redis of the configuration, for the streams of all partitions. The caller closes the History.
 func OpenHistory(ctx context.Context, cfg config.Config) (*History, error) {
 	client, err := NewClient(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := reach(ctx, client); err != nil {
+	if err := reach(ctx, client, cfg); err != nil {
 		_ = client.Close()
-		return nil, &UnreachableError{Where: cfg.Redis.Where(), Err: err}
+		return nil, err
 	}
 	return NewPartitionedHistory(client, cfg), nil
 }

@@ -6,38 +6,34 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"heatobserver/config"
 	"heatobserver/operate"
 )
 
-// UnreachableError means that a one-off command could not be carried out because Redis does not answer.
-type UnreachableError struct {
-	Where string // the address, without secrets
-	Err   error
-}
-
-// Error names the address.
-func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("reach Redis at %s (REDIS_URL, REDIS_HOST, REDIS_PORT): %v", e.Where, e.Err)
-}
-
-// Unwrap is the cause.
-func (e *UnreachableError) Unwrap() error { return e.Err }
-
 // Operate connects as the workers of this configuration do and hands do an Operator, which ends with it. It does not try
-// for ever, as a run does: a Redis that does not answer within 5 s is an *UnreachableError.
+// for ever, as a run does.
 func Operate(ctx context.Context, cfg config.Config, do func(*operate.Operator) error) (err error) {
 	client, err := NewClient(cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	reach, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := client.Ping(reach).Err(); err != nil {
-		return &UnreachableError{Where: cfg.Redis.Where(), Err: err}
+	if err := reach(ctx, client, cfg); err != nil {
+		return err
 	}
 	return do(operate.New(client, operateSetup(cfg)))
+}
+
+// reach fails when Redis does not answer within 5 s: a one-off command does not wait for it.
+func reach(ctx context.Context, client redis.UniversalClient, cfg config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := client.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("reach Redis at %s (REDIS_URL, REDIS_HOST, REDIS_PORT): %w", cfg.Redis.Where(), err) // without secrets
+	}
+	return nil
 }
 
 // operateSetup is what the workers of this configuration run with.

@@ -39,9 +39,6 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// ErrForeign means that the plan stream is used by others, so that nothing is written to it.
-var ErrForeign = errors.New("the plan stream is not ours")
-
 // Run shows the pipeline until the duration is over or ctx ends, waits for the observations that are still to come, and
 // prints a summary.
 func Run(ctx context.Context, opts Options) (err error) {
@@ -65,12 +62,8 @@ func Run(ctx context.Context, opts Options) (err error) {
 	}
 	if !opts.YesLive {
 		ours := []string{cfg.Groups.Early, cfg.Groups.Late, pipeline.GateGroup}
-		foreign, why, err := pipeline.Foreign(ctx, client, cfg.Streams.Plan, ours)
-		switch {
-		case err != nil:
+		if err := pipeline.Foreign(ctx, client, []string{cfg.Streams.Plan}, ours); err != nil {
 			return err
-		case foreign:
-			return fmt.Errorf("%w: %s; services that act on plans may read it. Use another Redis, or --yes-live if you are sure", ErrForeign, why)
 		}
 	}
 	listener, err := listenSomewhere(ctx, cfg.HTTP.Addr)
@@ -115,12 +108,9 @@ func (s *show) run(ctx context.Context, listener net.Listener) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	gate, err := pipeline.NewGate(s.client, pipeline.GateConfig{
+	gate := pipeline.NewGate(s.client, pipeline.GateConfig{
 		Plans: s.cfg.Streams.Plan, Decisions: s.cfg.Streams.Decision, Delay: s.opts.Delay, Seed: s.opts.Seed,
 	}, log)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
 	bridge := pipeline.NewBridge(s.client, pipeline.BridgeConfig{Decisions: s.cfg.Streams.Decision, Prefix: s.cfg.HeatLookupPrefix}, log)
 	s.tally = newTally(s.client, s.cfg.Streams.Observed)
 	from, err := lastID(ctx, s.client, s.cfg.Streams.Observed)
@@ -208,8 +198,7 @@ func (s *show) finish(tick <-chan time.Time) {
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
 	for {
-		counts := s.planner.Counts()
-		if uint64(s.tally.Counts().Observations) >= uint64(points)*counts.Written {
+		if uint64(s.tally.Counts().Observations) >= uint64(points)*s.planner.Written() {
 			return
 		}
 		select {
@@ -245,15 +234,15 @@ func (s *show) where() string {
 type status struct {
 	Seconds int    `json:"seconds"`
 	Plans   uint64 `json:"plans"`
-	Counts
+	counts
 	Final bool `json:"final"`
 }
 
 func (s *show) status() status {
 	return status{
 		Seconds: int(time.Since(s.began).Round(time.Second).Seconds()),
-		Plans:   s.planner.Counts().Written,
-		Counts:  s.tally.Counts(),
+		Plans:   s.planner.Written(),
+		counts:  s.tally.Counts(),
 	}
 }
 

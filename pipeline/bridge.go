@@ -25,8 +25,7 @@ const (
 
 // BridgeConfig are the settings of a Bridge.
 type BridgeConfig struct {
-	Decisions string // stream it reads; "" = DecisionStream
-	Group     string // "" = BridgeGroup
+	Decisions string // stream it reads, in BridgeGroup; "" = DecisionStream
 	Prefix    string // of the hashes it writes; "" = LookupPrefix
 }
 
@@ -39,30 +38,19 @@ type Bridge struct {
 	group  group
 	recent recent
 
-	written, repeated, malformed atomic.Uint64
-}
-
-// BridgeCounts are what a Bridge has done so far.
-type BridgeCounts struct {
-	Written   uint64 // hashes
-	Repeated  uint64 // decisions that came within 120 s of the first one about their plan
-	Malformed uint64 // decisions without a usable plan_id, and keys that are no hash
+	written   atomic.Uint64 // hashes
+	repeated  atomic.Uint64 // decisions that came within 120 s of the first one about their plan
+	malformed atomic.Uint64 // decisions without a usable plan_id, and keys that are no hash
 }
 
 // NewBridge never closes the client.
 func NewBridge(client redis.UniversalClient, config BridgeConfig, log *slog.Logger) *Bridge {
 	config.Decisions = cmp.Or(config.Decisions, DecisionStream)
-	config.Group = cmp.Or(config.Group, BridgeGroup)
 	config.Prefix = cmp.Or(config.Prefix, LookupPrefix)
 	b := &Bridge{client: client, config: config, recent: recent{since: map[string]time.Time{}}}
-	b.group = newGroup(client, config.Decisions, config.Group, log)
+	b.group = newGroup(client, config.Decisions, BridgeGroup, log)
 	b.log = b.group.log
 	return b
-}
-
-// Counts may be called at any time.
-func (b *Bridge) Counts() BridgeCounts {
-	return BridgeCounts{Written: b.written.Load(), Repeated: b.repeated.Load(), Malformed: b.malformed.Load()}
 }
 
 // Run writes until the context ends. It must be called once.

@@ -66,8 +66,7 @@ func TestBridgeWritesHashes(t *testing.T) {
 		decide(t, client, at(130), "c", "hot")
 		client.XAdd(ctx, &redis.XAddArgs{Stream: DecisionStream, Values: []string{"no", "plan"}})
 		eventually(t, "all is acknowledged", func() bool {
-			c := bridge.Counts()
-			return c == (BridgeCounts{Written: 3, Repeated: 2, Malformed: 2}) && pendingCount(t, client, DecisionStream, BridgeGroup) == 0
+			return counts(bridge) == [3]uint64{3, 2, 2} && pendingCount(t, client, DecisionStream, BridgeGroup) == 0
 		})
 		if got := level("a"); got != "hot" {
 			t.Errorf("a repetition of the later decision wins: %s", got)
@@ -78,13 +77,18 @@ func TestBridgeWritesHashes(t *testing.T) {
 	})
 }
 
+// counts are the hashes that were written, the repetitions, and what was malformed.
+func counts(b *Bridge) [3]uint64 {
+	return [3]uint64{b.written.Load(), b.repeated.Load(), b.malformed.Load()}
+}
+
 func TestBridgeRepetitionInOneBatch(t *testing.T) {
 	client := embeddedClient(t)
 	decide(t, client, "1700000000000-0", "a", "cold")
 	decide(t, client, "1700000000001-0", "a", "hot")
 	bridge := NewBridge(client, BridgeConfig{}, quiet())
 	runs(t, bridge.Run)
-	eventually(t, "both are read", func() bool { return bridge.Counts() == BridgeCounts{Written: 1, Repeated: 1} })
+	eventually(t, "both are read", func() bool { return counts(bridge) == [3]uint64{1, 1, 0} })
 	if got := client.HGet(t.Context(), LookupPrefix+"a", "heat_level").Val(); got != "cold" {
 		t.Errorf("heat_level is %s", got)
 	}
@@ -139,8 +143,8 @@ func TestAll(t *testing.T) {
 		bridge := NewBridge(client, BridgeConfig{}, quiet())
 		runs(t, bridge.Run)
 		startGate(t, client, GateConfig{Delay: mustDelay(t, "20ms-40ms")})
-		written(t, client, PlannerConfig{Rate: 1000, Plans: 300, Seed: 5})
-		eventually(t, "every plan has heat", func() bool { return bridge.Counts().Written == 300 })
+		written(t, client, PlannerConfig{Rate: 1000, plans: 300, Seed: 5})
+		eventually(t, "every plan has heat", func() bool { return bridge.written.Load() == 300 })
 		for n := range uint64(300) {
 			hash := client.HGetAll(t.Context(), LookupPrefix+PlanID(5, n)).Val()
 			if hash["plan_id"] != PlanID(5, n) {

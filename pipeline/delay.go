@@ -120,10 +120,7 @@ func (s span) String() string {
 	return s.low.String() + "-" + s.high.String()
 }
 
-// MarshalText and UnmarshalText make a Delay a flag's value.
-func (d Delay) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// UnmarshalText is ParseDelay.
+// UnmarshalText is ParseDelay; it makes a Delay a flag's value.
 func (d *Delay) UnmarshalText(text []byte) (err error) {
 	*d, err = ParseDelay(string(text))
 	return err

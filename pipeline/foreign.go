@@ -2,47 +2,64 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Foreign reports whether a plan stream belongs to somebody else, and by what that is seen: it is no stream,
-// it has a group that is not among ourGroups, GateGroup is read by another consumer than our stand-in, or one
+// ErrForeign means that a plan stream is not for stand-ins to write to.
+var ErrForeign = errors.New("services that act on plans may read it. Use another Redis, or --yes-live if you are sure")
+
+// Foreign fails with ErrForeign when one of the plan streams belongs to somebody else, and says by what that is seen: it is
+// no stream, it has a group that is not among ourGroups, GateGroup is read by another consumer than our stand-in, or one
 // of its oldest or newest hundred entries was not written by Planner or Load. Writing to such a stream could make
 // execution services act.
 //
 // A stream that is absent or empty and has no such group is ours to use. The answer holds for the moment: a
 // service that starts later is not foreseen.
-func Foreign(ctx context.Context, client redis.UniversalClient, stream string, ourGroups []string) (foreign bool, reason string, err error) {
+func Foreign(ctx context.Context, client redis.UniversalClient, streams, ourGroups []string) error {
+	for _, stream := range streams {
+		reason, err := foreign(ctx, client, stream, ourGroups)
+		if err != nil {
+			return err
+		}
+		if reason != "" {
+			return fmt.Errorf("%s: %w", reason, ErrForeign)
+		}
+	}
+	return nil
+}
+
+func foreign(ctx context.Context, client redis.UniversalClient, stream string, ourGroups []string) (reason string, err error) {
 	kind, err := client.Type(ctx, stream).Result()
 	switch {
 	case err != nil:
-		return false, "", fmt.Errorf("look at %s: %w", stream, err)
+		return "", fmt.Errorf("look at %s: %w", stream, err)
 	case kind == "none":
-		return false, "", nil
+		return "", nil
 	case kind != "stream":
-		return true, fmt.Sprintf("%s is a %s", stream, kind), nil
+		return fmt.Sprintf("%s is a %s", stream, kind), nil
 	}
 	if reason, err = foreignGroup(ctx, client, stream, ourGroups); reason != "" || err != nil {
-		return reason != "", reason, err
+		return reason, err
 	}
 	const sample = 100
 	oldest, err := client.XRangeN(ctx, stream, "-", "+", sample).Result()
 	if err != nil {
-		return false, "", fmt.Errorf("read %s: %w", stream, err)
+		return "", fmt.Errorf("read %s: %w", stream, err)
 	}
 	newest, err := client.XRevRangeN(ctx, stream, "+", "-", sample).Result()
 	if err != nil {
-		return false, "", fmt.Errorf("read %s: %w", stream, err)
+		return "", fmt.Errorf("read %s: %w", stream, err)
 	}
 	for _, message := range append(newest, oldest...) {
-		if sourceOf(message.Values) != Source {
-			return true, fmt.Sprintf("entry %s of %s was not written by a stand-in", message.ID, stream), nil
+		if sourceOf(message.Values) != standIn {
+			return fmt.Sprintf("entry %s of %s was not written by a stand-in", message.ID, stream), nil
 		}
 	}
-	return false, "", nil
+	return "", nil
 }
 
 func foreignGroup(ctx context.Context, client redis.UniversalClient, stream string, ourGroups []string) (reason string, err error) {
@@ -62,7 +79,7 @@ func foreignGroup(ctx context.Context, client redis.UniversalClient, stream stri
 			return "", fmt.Errorf("list the consumers of group %s: %w", group.Name, err)
 		}
 		for _, consumer := range consumers {
-			if consumer.Name != Consumer {
+			if consumer.Name != standIn {
 				return fmt.Sprintf("group %q of %s is read by %q", group.Name, stream, consumer.Name), nil
 			}
 		}

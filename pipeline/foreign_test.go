@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -19,10 +20,10 @@ func TestForeign(t *testing.T) {
 	}{
 		{"absent", func(*testing.T, redis.UniversalClient) {}, ""},
 		{"ours", func(t *testing.T, c redis.UniversalClient) {
-			written(t, c, PlannerConfig{Rate: 1e6, Plans: 300, Malformed: 0.3})
+			loaded(t, c, LoadConfig{Rate: 1e6, Plans: 300, Malformed: 0.3})
 			c.XGroupCreate(t.Context(), PlanStream, "p28_early", "0")
 			gate, _ := startGate(t, c, GateConfig{})
-			eventually(t, "the gate has read", func() bool { return gate.Counts().Decided > 0 })
+			eventually(t, "the gate has read", func() bool { return gate.decided.Load() > 0 })
 		}, ""},
 		{"no stream", func(t *testing.T, c redis.UniversalClient) { c.Set(t.Context(), PlanStream, "x", 0) }, "is a string"},
 		{"foreign group", func(t *testing.T, c redis.UniversalClient) {
@@ -33,21 +34,21 @@ func TestForeign(t *testing.T) {
 			c.XGroupCreateConsumer(t.Context(), PlanStream, GateGroup, "heat_gate_1")
 		}, `read by "heat_gate_1"`},
 		{"foreign entry at the end", func(t *testing.T, c redis.UniversalClient) {
-			written(t, c, PlannerConfig{Rate: 1e6, Plans: 300})
+			written(t, c, PlannerConfig{Rate: 1e6, plans: 300})
 			plan(c, "apply_layer")
 		}, "not written by a stand-in"},
 		{"foreign entry at the beginning", func(t *testing.T, c redis.UniversalClient) {
 			plan(c, "")
-			written(t, c, PlannerConfig{Rate: 1e6, Plans: 300})
+			written(t, c, PlannerConfig{Rate: 1e6, plans: 300})
 		}, "not written by a stand-in"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, client *redis.Client) {
 				test.setUp(t, client)
-				foreign, reason, err := Foreign(t.Context(), client, PlanStream, ours)
-				if err != nil || foreign != (test.want != "") || !strings.Contains(reason, test.want) {
-					t.Errorf("got %v, %q, %v; want %q", foreign, reason, err, test.want)
+				err := Foreign(t.Context(), client, []string{"another", PlanStream}, ours)
+				if errors.Is(err, ErrForeign) != (test.want != "") || err != nil && !strings.Contains(err.Error(), test.want) {
+					t.Errorf("got %v, want %q", err, test.want)
 				}
 			})
 		})

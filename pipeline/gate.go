@@ -19,13 +19,13 @@ import (
 
 // GateConfig are the settings of a Gate.
 type GateConfig struct {
-	Plans     string // stream it reads; "" = PlanStream
+	Plans     string // stream it reads, in GateGroup; "" = PlanStream
 	Decisions string // stream it writes; "" = DecisionStream
-	Group     string // "" = GateGroup
 	MaxLen    int64  // approximate length of the decision stream; 0 = 10,000, negative = never trimmed
 	Delay     Delay  // from a plan's publish time to its decision; the zero Delay decides at once
 	Seed      uint64
-	Waiting   int // decisions that may wait at once; beyond them plans stay in the stream. 0 = 100,000
+
+	waiting int // decisions that may wait at once; beyond them plans stay in the stream. 0 = 100,000
 }
 
 // Gate decides about the heat of plans as the heat gate does: one entry in the decision stream for each
@@ -38,35 +38,21 @@ type Gate struct {
 	group  group
 	queue  queue
 
-	decided, never, malformed atomic.Uint64
+	decided   atomic.Uint64
+	never     atomic.Uint64 // plans for which there will be no decision
+	malformed atomic.Uint64
 }
 
-// GateCounts are what a Gate has done so far.
-type GateCounts struct {
-	Decided   uint64
-	Never     uint64 // plans for which there will be no decision
-	Malformed uint64
-}
-
-// NewGate checks the settings. It never closes the client.
-func NewGate(client redis.UniversalClient, config GateConfig, log *slog.Logger) (*Gate, error) {
-	if config.Waiting < 0 {
-		return nil, fmt.Errorf("set up the heat gate: %d decisions may wait, it has to be above 0", config.Waiting)
-	}
+// NewGate never closes the client.
+func NewGate(client redis.UniversalClient, config GateConfig, log *slog.Logger) *Gate {
 	config.Plans = cmp.Or(config.Plans, PlanStream)
 	config.Decisions = cmp.Or(config.Decisions, DecisionStream)
-	config.Group = cmp.Or(config.Group, GateGroup)
 	config.MaxLen = max(0, cmp.Or(config.MaxLen, defaultMaxLen))
-	config.Waiting = cmp.Or(config.Waiting, 100_000)
+	config.waiting = cmp.Or(config.waiting, 100_000)
 	g := &Gate{client: client, config: config}
-	g.group = newGroup(client, config.Plans, config.Group, log)
+	g.group = newGroup(client, config.Plans, GateGroup, log)
 	g.log = g.group.log
-	return g, nil
-}
-
-// Counts may be called at any time.
-func (g *Gate) Counts() GateCounts {
-	return GateCounts{Decided: g.decided.Load(), Never: g.never.Load(), Malformed: g.malformed.Load()}
+	return g
 }
 
 // Run decides until the context ends. It must be called once.
@@ -84,7 +70,7 @@ func (g *Gate) round(ctx context.Context) error {
 	if len(g.queue) > 0 {
 		block = min(block, time.Until(g.queue[0].due))
 	}
-	if len(g.queue) >= g.config.Waiting {
+	if len(g.queue) >= g.config.waiting {
 		pause(ctx, block)
 		return nil
 	}

@@ -13,10 +13,7 @@ import (
 
 func startGate(t *testing.T, client redis.UniversalClient, config GateConfig) (*Gate, func()) {
 	t.Helper()
-	gate, err := NewGate(client, config, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
+	gate := NewGate(client, config, quiet())
 	return gate, runs(t, gate.Run)
 }
 
@@ -40,11 +37,10 @@ func TestGateDecidesAfterDelay(t *testing.T) {
 			}
 		}
 		gate, _ := startGate(t, client, GateConfig{Delay: delay, Seed: 9})
-		counts := written(t, client, PlannerConfig{Rate: 1000, Plans: plans + 40, Seed: 1, Malformed: 0})
+		count := written(t, client, PlannerConfig{Rate: 1000, plans: plans + 40, Seed: 1})
 		client.XAdd(t.Context(), &redis.XAddArgs{Stream: PlanStream, Values: []string{"symbol", "s"}})
 		eventually(t, "all plans are decided", func() bool {
-			c := gate.Counts()
-			return c.Decided+c.Never+c.Malformed == counts.Written+1
+			return gate.decided.Load()+gate.never.Load()+gate.malformed.Load() == count+1
 		})
 		published := map[string]time.Time{}
 		for _, message := range client.XRange(t.Context(), PlanStream, "-", "+").Val() {
@@ -75,9 +71,8 @@ func TestGateDecidesAfterDelay(t *testing.T) {
 				t.Errorf("plan %s is decided after %v, want %v (%v)", d.PlanID, took, want, ok)
 			}
 		}
-		c := gate.Counts()
-		if int(c.Decided) != len(decisions) || c.Malformed != 1 || int(c.Never) < never {
-			t.Errorf("counts %+v, %d decisions", c, len(decisions))
+		if int(gate.decided.Load()) != len(decisions) || gate.malformed.Load() != 1 || int(gate.never.Load()) < never {
+			t.Errorf("%d decided, %d never, %d malformed, %d decisions", gate.decided.Load(), gate.never.Load(), gate.malformed.Load(), len(decisions))
 		}
 		eventually(t, "all is acknowledged", func() bool { return pendingCount(t, client, PlanStream, GateGroup) == 0 })
 	})
@@ -85,18 +80,18 @@ func TestGateDecidesAfterDelay(t *testing.T) {
 
 func TestGateResumes(t *testing.T) {
 	onBoth(t, func(t *testing.T, client *redis.Client) {
-		written(t, client, PlannerConfig{Rate: 1e6, Plans: 100})
+		written(t, client, PlannerConfig{Rate: 1e6, plans: 100})
 		first, stop := startGate(t, client, GateConfig{Delay: mustDelay(t, "1h")})
 		eventually(t, "plans wait", func() bool {
 			pending, err := client.XPending(t.Context(), PlanStream, GateGroup).Result()
 			return err == nil && pending.Count == 100
 		})
 		stop()
-		if c := first.Counts(); c.Decided != 0 {
-			t.Fatalf("counts %+v", c)
+		if n := first.decided.Load(); n != 0 {
+			t.Fatalf("%d are decided", n)
 		}
 		second, _ := startGate(t, client, GateConfig{})
-		eventually(t, "they are decided", func() bool { return second.Counts().Decided == 100 })
+		eventually(t, "they are decided", func() bool { return second.decided.Load() == 100 })
 		eventually(t, "all is acknowledged", func() bool { return pendingCount(t, client, PlanStream, GateGroup) == 0 })
 		if n := client.XLen(t.Context(), DecisionStream).Val(); n != 100 {
 			t.Errorf("%d decisions", n)
@@ -107,8 +102,8 @@ func TestGateResumes(t *testing.T) {
 func TestGateBoundsWhatWaits(t *testing.T) {
 	t.Parallel()
 	client := embeddedClient(t)
-	written(t, client, PlannerConfig{Rate: 1e6, Plans: 5000})
-	_, stop := startGate(t, client, GateConfig{Delay: mustDelay(t, "1h"), Waiting: 1500})
+	written(t, client, PlannerConfig{Rate: 1e6, plans: 5000})
+	_, stop := startGate(t, client, GateConfig{Delay: mustDelay(t, "1h"), waiting: 1500})
 	eventually(t, "the gate is full", func() bool {
 		pending, err := client.XPending(t.Context(), PlanStream, GateGroup).Result()
 		return err == nil && pending.Count >= 1500
@@ -122,15 +117,15 @@ func TestGateBoundsWhatWaits(t *testing.T) {
 func TestGateMakesGroupAnew(t *testing.T) {
 	onBoth(t, func(t *testing.T, client *redis.Client) {
 		gate, _ := startGate(t, client, GateConfig{})
-		written(t, client, PlannerConfig{Rate: 1e6, Plans: 50})
-		eventually(t, "the first are decided", func() bool { return gate.Counts().Decided == 50 })
+		written(t, client, PlannerConfig{Rate: 1e6, plans: 50})
+		eventually(t, "the first are decided", func() bool { return gate.decided.Load() == 50 })
 		if err := client.XGroupDestroy(t.Context(), PlanStream, GateGroup).Err(); err != nil {
 			t.Fatal(err)
 		}
-		written(t, client, PlannerConfig{Rate: 1e6, Plans: 50, First: 50})
-		eventually(t, "the others are decided, and those alone", func() bool { return gate.Counts().Decided >= 100 })
-		if c := gate.Counts(); c.Decided != 100 {
-			t.Errorf("counts %+v", c)
+		written(t, client, PlannerConfig{Rate: 1e6, plans: 50, First: 50})
+		eventually(t, "the others are decided, and those alone", func() bool { return gate.decided.Load() >= 100 })
+		if n := gate.decided.Load(); n != 100 {
+			t.Errorf("%d are decided", n)
 		}
 	})
 }
@@ -140,17 +135,17 @@ func TestGateFindsWhatALostReplyHeld(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
 	gate, _ := startGate(t, server.NewClient(func(o *redis.Options) { o.Addr = proxy.Addr() }), GateConfig{})
-	planner, err := NewPlanner(server.Client(), PlannerConfig{Rate: 500, Plans: 500}, quiet())
+	planner, err := NewPlanner(server.Client(), PlannerConfig{Rate: 500, plans: 500}, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
 	runs(t, planner.Run) // so fast that no read is empty
 	for lost := 1; lost <= 3; lost++ {
-		eventually(t, "plans are decided", func() bool { return gate.Counts().Decided > uint64(100*lost) })
+		eventually(t, "plans are decided", func() bool { return gate.decided.Load() > uint64(100*lost) })
 		proxy.DropReplies(1, "xreadgroup")
 		eventually(t, "a reply is lost", func() bool { return proxy.Dropped() == lost })
 	}
-	eventually(t, "all are decided", func() bool { return gate.Counts().Decided == 500 })
+	eventually(t, "all are decided", func() bool { return gate.decided.Load() == 500 })
 	eventually(t, "all is acknowledged", func() bool { return pendingCount(t, server.Client(), PlanStream, GateGroup) == 0 })
 }
 
@@ -166,6 +161,6 @@ func TestGateDecidesTheNextOneDue(t *testing.T) {
 		}
 	}
 	gate, _ := startGate(t, client, GateConfig{Delay: delay})
-	written(t, client, PlannerConfig{Rate: 1000, Plans: 100})
-	eventually(t, "the fast ones are decided", func() bool { return gate.Counts().Decided == fast })
+	written(t, client, PlannerConfig{Rate: 1000, plans: 100})
+	eventually(t, "the fast ones are decided", func() bool { return gate.decided.Load() == fast })
 }

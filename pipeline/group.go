@@ -42,7 +42,7 @@ func (g *group) read(ctx context.Context, block time.Duration) ([]redis.XMessage
 		after, block = g.history, -1
 	}
 	streams, err := g.client.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: g.name, Consumer: Consumer, Streams: []string{g.stream, after}, Count: readCount, Block: block,
+		Group: g.name, Consumer: standIn, Streams: []string{g.stream, after}, Count: readCount, Block: block,
 	}).Result()
 	switch {
 	case errors.Is(err, redis.Nil):

@@ -12,8 +12,6 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/redis/go-redis/v9"
-
-	"heatobserver/event"
 )
 
 // LoadConfig are the settings of a Load.
@@ -92,7 +90,7 @@ func NewLoad(client redis.UniversalClient, config LoadConfig, log *slog.Logger) 
 	config.MaxLen = max(0, cmp.Or(config.MaxLen, defaultMaxLen))
 	l := &Load{config: config, plan: plan, offers: &offers, delays: hdrhistogram.New(1, longestDelay, 3)}
 	l.log = log.With("stream", config.Streams[0])
-	l.batch, l.write = 200, (&flatWriter{client, config}).write
+	l.batch, l.write = 200, (&flatWriter{client, config.Streams, config.MaxLen, config.Seed, config.Malformed}).write
 	if config.Envelope {
 		publish, err := newEnvelopeWriter(client, config)
 		if err != nil {
@@ -237,43 +235,4 @@ func (l *Load) note(moments []time.Duration, numbers []uint64) {
 			l.malformed.Add(1)
 		}
 	}
-}
-
-// flatWriter writes plans as the Python apply layer does: flat fields.
-type flatWriter struct {
-	client redis.UniversalClient
-	config LoadConfig
-}
-
-// write adds plans in one pipeline and says how many of them, from the first on, are in their stream for certain.
-func (w *flatWriter) write(ctx context.Context, numbers []uint64) (written int, err error) {
-	now := time.Now()
-	pipe := w.client.Pipeline()
-	for _, n := range numbers {
-		pairs := PlanPairs(w.config.Seed, n, now)
-		if isMalformed(w.config.Seed, n, w.config.Malformed) {
-			pairs = malformedPairs(w.config.Seed, n, now)
-		}
-		pipe.XAdd(ctx, &redis.XAddArgs{Stream: streamOf(w.config.Streams, w.config.Seed, n), MaxLen: w.config.MaxLen, Approx: w.config.MaxLen > 0, Values: pairs})
-	}
-	replies, err := pipe.Exec(ctx)
-	if err != nil {
-		err = fmt.Errorf("write plans: %w", err)
-	}
-	for _, reply := range replies {
-		if reply.Err() != nil {
-			break
-		}
-		written++
-	}
-	return written, err
-}
-
-// Partition is the one of so many partitions that plan n of a seed goes to.
-func Partition(seed, n uint64, partitions int) int {
-	return event.Partition(PlanID(seed, n), partitions)
-}
-
-func streamOf(streams []string, seed, n uint64) string {
-	return streams[Partition(seed, n, len(streams))]
 }

@@ -76,8 +76,8 @@ func eventually(t *testing.T, what string, condition func() bool) {
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// written runs a planner to its end.
-func written(t *testing.T, client redis.UniversalClient, config PlannerConfig) PlannerCounts {
+// written runs a planner to its end, and says how many plans it wrote.
+func written(t *testing.T, client redis.UniversalClient, config PlannerConfig) uint64 {
 	t.Helper()
 	planner, err := NewPlanner(client, config, quiet())
 	if err != nil {
@@ -86,7 +86,20 @@ func written(t *testing.T, client redis.UniversalClient, config PlannerConfig) P
 	if err := planner.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return planner.Counts()
+	return planner.Written()
+}
+
+// loaded runs a load to its end.
+func loaded(t *testing.T, client redis.UniversalClient, config LoadConfig) LoadCounts {
+	t.Helper()
+	load, err := NewLoad(client, config, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := load.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return load.Counts()
 }
 
 func mustDelay(t *testing.T, text string) Delay {

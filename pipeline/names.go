@@ -11,12 +11,9 @@ const (
 	BridgeGroup    = "heat_bridge"
 )
 
-// Source is the value of the field source in every plan that Planner writes, and Consumer the name under which
-// the stand-ins read. By them Foreign tells our entries and groups from those of production.
-const (
-	Source   = "stand_in"
-	Consumer = "stand_in"
-)
+// standIn is the value of the field source in every plan that Planner and Load write, and the name under which the
+// stand-ins read. By it Foreign tells our entries and groups from those of production.
+const standIn = "stand_in"
 
 // defaultMaxLen is the length to which the streams are trimmed, approximately.
 const defaultMaxLen = 10_000

@@ -45,7 +45,7 @@ func PlanPairs(seed, n uint64, at time.Time) []string {
 		"steps", fmt.Sprintf(`[{"step":"close","side":%q,"qty":%.3f}]`, side, qty),
 		"qty", number(qty, 3),
 		"side", side,
-		"source", Source,
+		"source", standIn,
 		"price", number(price, 2),
 		"reduceOnly", pick(rng, "true", "false"),
 		"timestamp", strconv.FormatInt(at.Unix(), 10),

@@ -14,30 +14,22 @@ type Burst struct {
 	Every time.Duration
 }
 
-// ParseBurst reads the text form.
-func ParseBurst(text string) (Burst, error) {
-	plans, every, both := strings.Cut(text, "@")
+// UnmarshalText reads the text form.
+func (b *Burst) UnmarshalText(text []byte) error {
+	plans, every, both := strings.Cut(string(text), "@")
 	n, err := strconv.ParseUint(plans, 10, 32)
 	if err != nil || n == 0 || !both {
-		return Burst{}, fmt.Errorf("parse burst %q: a burst is a number of plans and an interval, such as 5000@10s", text)
+		return fmt.Errorf("parse burst %q: a burst is a number of plans and an interval, such as 5000@10s", text)
 	}
 	d, err := time.ParseDuration(every)
 	if err != nil {
-		return Burst{}, fmt.Errorf("parse burst %q: %w", text, err)
+		return fmt.Errorf("parse burst %q: %w", text, err)
 	}
 	if d < time.Millisecond {
-		return Burst{}, fmt.Errorf("parse burst %q: the interval is at least 1ms", text)
+		return fmt.Errorf("parse burst %q: the interval is at least 1ms", text)
 	}
-	return Burst{n, d}, nil
-}
-
-// String is the text form; ParseBurst reads it back.
-func (b Burst) String() string { return strconv.FormatUint(b.Plans, 10) + "@" + b.Every.String() }
-
-// UnmarshalText is ParseBurst.
-func (b *Burst) UnmarshalText(text []byte) (err error) {
-	*b, err = ParseBurst(string(text))
-	return err
+	*b = Burst{n, d}
+	return nil
 }
 
 // schedule yields, one after the other, the moments at which plans are due: a steady stream and bursts on top of it.

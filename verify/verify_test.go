@@ -73,14 +73,12 @@ func verified(t *testing.T, w world) (verify.Report, time.Duration) {
 			break
 		}
 		w.gate.Plans = plans
-		gate, err := pipeline.NewGate(rdb, w.gate, log)
-		require.NoError(t, err)
-		begin(gate.Run)
+		begin(pipeline.NewGate(rdb, w.gate, log).Run)
 	}
 	if !w.noBridge {
 		begin(pipeline.NewBridge(rdb, w.bridge, log).Run)
 	}
-	require.Eventually(t, func() bool { return planner.Counts().Written >= 30 }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return planner.Written() >= 30 }, patience, 20*time.Millisecond)
 	if w.breaks != nil {
 		w.breaks(t, srv)
 	}

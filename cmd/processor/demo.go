@@ -59,7 +59,7 @@ func (c *demoCommand) Run(ctx context.Context, sys *system) error {
 		Duration: c.Duration, Rate: c.Rate, Seed: c.Seed, Delay: c.Delay,
 		JSON: c.JSON, Out: sys.stdout, Logger: log,
 	})
-	if errors.Is(err, demo.ErrForeign) {
+	if errors.Is(err, pipeline.ErrForeign) {
 		return withCode(config.ExitNotCarriedOut, err)
 	}
 	return withConfigCode(err)

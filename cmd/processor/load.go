@@ -75,20 +75,13 @@ func (c *loadCommand) Run(ctx context.Context, sys *system) (err error) {
 	if err != nil {
 		return withCode(config.ExitNotCarriedOut, err)
 	}
-	foreign := false
-	for _, stream := range cfg.PlanStreams() {
-		is, why, err := pipeline.Foreign(ctx, client, stream, []string{cfg.Groups.Early, cfg.Groups.Late, pipeline.GateGroup})
-		switch {
-		case err != nil:
-			return withCode(config.ExitNotCarriedOut, err)
-		case is && !c.YesLive:
-			return withCode(config.ExitNotCarriedOut,
-				fmt.Errorf("%s: services that act on plans may read it. Use another Redis, or --yes-live if you are sure", why))
+	switch err := foreign(ctx, client, cfg); {
+	case errors.Is(err, pipeline.ErrForeign) && c.YesLive:
+		if c.Delay.given {
+			return usage("--delay would take entries from the heat gate that reads this stream; leave it out")
 		}
-		foreign = foreign || is
-	}
-	if foreign && c.Delay.given {
-		return usage("--delay would take entries from the heat gate that reads this stream; leave it out")
+	case err != nil:
+		return withCode(config.ExitNotCarriedOut, err)
 	}
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
@@ -170,14 +163,9 @@ func (c *loadCommand) standIns(ctx context.Context, running *sync.WaitGroup, cli
 		})
 	}
 	for _, stream := range cfg.PlanStreams() {
-		gate, err := pipeline.NewGate(client, pipeline.GateConfig{
+		run("gate", pipeline.NewGate(client, pipeline.GateConfig{
 			Plans: stream, Decisions: cfg.Streams.Decision, Delay: c.Delay.Delay, Seed: c.Seed, MaxLen: c.MaxLen,
-		}, log)
-		if err != nil {
-			log.ErrorContext(ctx, "stand-in cannot start: no heat is written", "stand_in", "gate", "err", err)
-			return
-		}
-		run("gate", gate.Run)
+		}, log).Run)
 	}
 	run("bridge", pipeline.NewBridge(client, pipeline.BridgeConfig{Decisions: cfg.Streams.Decision, Prefix: cfg.HeatLookupPrefix}, log).Run)
 }

@@ -86,15 +86,8 @@ func (c *standinPlanner) Run(ctx context.Context, sys *system) (err error) {
 	}
 	defer func() { err = closing(err, client.Close()) }()
 	if !c.YesLive {
-		for _, stream := range cfg.PlanStreams() {
-			foreign, why, err := pipeline.Foreign(ctx, client, stream, []string{cfg.Groups.Early, cfg.Groups.Late, pipeline.GateGroup})
-			switch {
-			case err != nil:
-				return withCode(config.ExitNotCarriedOut, err)
-			case foreign:
-				return withCode(config.ExitNotCarriedOut,
-					fmt.Errorf("%s: services that act on plans may read it. Use another Redis, or --yes-live if you are sure", why))
-			}
+		if err := foreign(ctx, client, cfg); err != nil {
+			return withCode(config.ExitNotCarriedOut, err)
 		}
 	}
 	planner, err := pipeline.NewPlanner(client, pipeline.PlannerConfig{
@@ -106,6 +99,11 @@ func (c *standinPlanner) Run(ctx context.Context, sys *system) (err error) {
 	return planner.Run(ctx)
 }
 
+// foreign fails when one of the plan streams is another's to write to.
+func foreign(ctx context.Context, client pipeline.Client, cfg config.Config) error {
+	return pipeline.Foreign(ctx, client, cfg.PlanStreams(), []string{cfg.Groups.Early, cfg.Groups.Late, pipeline.GateGroup})
+}
+
 // Run decides until it is told to stop.
 func (c *standinGate) Run(ctx context.Context, sys *system) (err error) {
 	cfg, log, client, err := c.connect(ctx, sys)
@@ -115,12 +113,9 @@ func (c *standinGate) Run(ctx context.Context, sys *system) (err error) {
 	defer func() { err = closing(err, client.Close()) }()
 	gates, ctx := errgroup.WithContext(ctx)
 	for _, stream := range cfg.PlanStreams() { // a gate for each; all write the one stream of decisions
-		gate, err := pipeline.NewGate(client, pipeline.GateConfig{
+		gate := pipeline.NewGate(client, pipeline.GateConfig{
 			Plans: stream, Decisions: cfg.Streams.Decision, Delay: c.Delay, Seed: c.Seed,
 		}, log)
-		if err != nil {
-			return withCode(config.ExitNotCarriedOut, err)
-		}
 		gates.Go(func() error { return gate.Run(ctx) })
 	}
 	return gates.Wait()

@@ -40,8 +40,7 @@ func TestVerifyCommand(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	planner, err := pipeline.NewPlanner(rdb, pipeline.PlannerConfig{Rate: 20}, log)
 	require.NoError(t, err)
-	gate, err := pipeline.NewGate(rdb, pipeline.GateConfig{}, log)
-	require.NoError(t, err)
+	gate := pipeline.NewGate(rdb, pipeline.GateConfig{}, log)
 	for _, work := range []func(context.Context) error{planner.Run, gate.Run, pipeline.NewBridge(rdb, pipeline.BridgeConfig{}, log).Run} {
 		running.Go(func() { _ = work(ctx) })
 	}
@@ -54,7 +53,7 @@ func TestVerifyCommand(t *testing.T) {
 		_ = app.Run(ctx, cfg, app.Options{Logger: log, Started: func(a net.Addr) { started <- a.String() }})
 	})
 	addr := <-started
-	require.Eventually(t, func() bool { return planner.Counts().Written >= 30 }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return planner.Written() >= 30 }, 20*time.Second, 20*time.Millisecond)
 
 	env := []string{"P28_HEAT_LOOKUP_PREFIX=" + pipeline.LookupPrefix, "REDIS_URL=" + srv.URL(), "P28_HTTP_ADDR=" + addr}
 	junit := filepath.Join(t.TempDir(), "verify.xml")
@@ -134,8 +133,7 @@ func TestVerifyNamesWhatIsBroken(t *testing.T) {
 			log := slog.New(slog.DiscardHandler)
 			planner, err := pipeline.NewPlanner(srv.Client(), pipeline.PlannerConfig{Rate: 20}, log)
 			require.NoError(t, err)
-			gate, err := pipeline.NewGate(srv.Client(), c.gate, log)
-			require.NoError(t, err)
+			gate := pipeline.NewGate(srv.Client(), c.gate, log)
 			env := append([]string{"REDIS_URL=" + srv.URL(), "P28_BLOCK_MS=50", "P28_LOG_FORMAT=text"}, usual...)
 			addr := "127.0.0.1:1"
 			if !c.down {
@@ -145,7 +143,7 @@ func TestVerifyNamesWhatIsBroken(t *testing.T) {
 				running.Go(func() { _ = work(ctx) })
 			}
 			eventually(t, "plans", func() error {
-				if n := planner.Counts().Written; n < 30 {
+				if n := planner.Written(); n < 30 {
 					return fmt.Errorf("%d are written", n)
 				}
 				return nil
