@@ -259,9 +259,9 @@ func TestATrimmedStreamLeavesAGap(t *testing.T) {
 	}
 	require.Equal(t, 190, n)
 	require.ErrorContains(t, err, "plans between 1066-1 and 1083-1 may be missing")
-	var at *FileError
+	var at *fileError
 	require.ErrorAs(t, err, &at)
-	require.EqualValues(t, 1+190+1, at.Line, "the leading gap has a line as well")
+	require.EqualValues(t, 1+190+1, at.line, "the leading gap has a line as well")
 	rest, err := in.Next()
 	require.NoError(t, err)
 	require.Len(t, rest, 50)
@@ -295,11 +295,11 @@ func TestDamage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, change(append([]byte(nil), good...)), 0o600))
 			got, err := read(t, dir, replay.Plans, replay.Everything)
-			var at *FileError
+			var at *fileError
 			require.ErrorAs(t, err, &at)
-			require.Equal(t, path, at.File)
+			require.Equal(t, path, at.file)
 			require.ErrorContains(t, err, text)
-			require.EqualValues(t, len(got)+1, at.Line)
+			require.EqualValues(t, len(got)+1, at.line)
 			require.NotEmpty(t, got, "what was good before it is kept")
 			require.Equal(t, want[:len(got)], got)
 		})

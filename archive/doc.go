@@ -1,4 +1,5 @@
-// Package archive keeps the history of the streams in files, because producers trim the streams.
+// Package archive keeps the history of the streams in files, because producers trim the streams. It keeps entries
+// and never knows what they mean: plans, decisions and observations are three kinds of stream and no more.
 //
 // An archive is a directory. Each stream has a chain of segments, files named after the kind and the ID of the first entry
 // ("plans-1700000000000-0.jsonl.zst"), so that the list of the directory is the only index there is and cannot disagree

@@ -33,8 +33,6 @@ type FollowConfig struct {
 	FlushEvery time.Duration // how long an entry may wait in memory before it is on disk
 	Until      bool          // true: end at the end of the streams in place of waiting for more
 	Logger     *slog.Logger
-	// Progress is called after every flush, from the goroutine of Follow. It may be nil.
-	Progress func(Progress)
 }
 
 // Progress is what this run of Follow has done.
@@ -181,9 +179,6 @@ func (f *follower) flush() error {
 		}
 	}
 	f.flushed = time.Now()
-	if f.c.Progress != nil {
-		f.c.Progress(f.done)
-	}
 	return nil
 }
 
@@ -246,9 +241,9 @@ func (f *follower) take(ctx context.Context, w *writer, reply []any, info *redis
 			found = true
 			continue
 		}
-		var gap *Gap
+		var gap *hole
 		if n == 0 && !found && trimmedBefore(at, info) {
-			gap = &Gap{After: at, Before: id}
+			gap = &hole{after: at, before: id}
 			f.done.Gaps++
 			if at == (entry.ID{}) {
 				f.c.Logger.WarnContext(ctx, "the archive begins with a stream that was already trimmed", "stream", w.stream, "first", id.String())

@@ -19,7 +19,7 @@ func FuzzSegment(f *testing.F) {
 	packed, err := newEncoder()
 	require.NoError(f, err)
 	text := appendEntry(nil, "s", entry.ID{Ms: 1}, entry.Make("plan_id", "a", "raw", "\xff"))
-	text = appendGap(text, "s", Gap{After: entry.ID{Ms: 1}, Before: entry.ID{Ms: 3}})
+	text = appendGap(text, "s", hole{after: entry.ID{Ms: 1}, before: entry.ID{Ms: 3}})
 	text = appendEntry(text, "s", entry.ID{Ms: 3}, entry.Make("plan_id", "b"))
 	good := packed.EncodeAll(text, nil)
 	f.Add(good)
@@ -50,10 +50,10 @@ func FuzzSegment(f *testing.F) {
 			if errors.Is(err, io.EOF) {
 				return
 			}
-			var at *FileError
+			var at *fileError
 			require.ErrorAs(t, err, &at)
-			require.Equal(t, path, at.File)
-			require.Positive(t, at.Line)
+			require.Equal(t, path, at.file)
+			require.Positive(t, at.line)
 			return
 		}
 	})

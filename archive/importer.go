@@ -27,8 +27,6 @@ type ImportConfig struct {
 	Targets Streams  // by replay.Kind; an empty name leaves the kind out
 	Live    []string // names that are refused beside those of the wire contract
 	Range   replay.Range
-	// Progress is called after each batch. It may be nil.
-	Progress func(kind replay.Kind, entries int64)
 }
 
 const importBatch = 500
@@ -117,9 +115,6 @@ func (a *Archive) copy(ctx context.Context, client redis.UniversalClient, kind r
 			n += written
 			if err != nil {
 				return n, err
-			}
-			if c.Progress != nil {
-				c.Progress(kind, n)
 			}
 		}
 		if readErr != nil {

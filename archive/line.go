@@ -25,14 +25,14 @@ type line struct {
 	stream []byte
 	id     entry.ID
 	fields entry.Fields
-	gap    *Gap
+	gap    *hole
 }
 
-// Gap says that entries between two IDs may be missing: the stream had been trimmed past the position of the follower.
+// hole says that entries between two IDs may be missing: the stream had been trimmed past the position of the follower.
 // After the zero ID it stands at the beginning of an archive of a stream that had been trimmed before.
-type Gap struct {
-	After  entry.ID
-	Before entry.ID
+type hole struct {
+	after  entry.ID
+	before entry.ID
 }
 
 var errLine = errors.New("malformed line")
@@ -58,13 +58,13 @@ func appendEntry(dst []byte, stream string, id entry.ID, fields entry.Fields) []
 	return append(dst, "]}\n"...)
 }
 
-func appendGap(dst []byte, stream string, g Gap) []byte {
+func appendGap(dst []byte, stream string, g hole) []byte {
 	dst = append(dst, `{"stream":`...)
 	dst = appendText(dst, []byte(stream))
 	dst = append(dst, `,"gap":{"after":"`...)
-	dst = g.After.Append(dst)
+	dst = g.after.Append(dst)
 	dst = append(dst, `","before":"`...)
-	dst = g.Before.Append(dst)
+	dst = g.before.Append(dst)
 	return append(dst, "\"}}\n"...)
 }
 
@@ -335,10 +335,10 @@ func slow(dst, b []byte) (l line, out []byte, err error) {
 		if v.ID != nil || v.Fields != nil {
 			return l, dst, fmt.Errorf("%w: both a gap and an entry", errLine)
 		}
-		var g Gap
+		var g hole
 		var bad [2]error
-		g.After, bad[0] = entry.ParseID(v.Gap.After)
-		g.Before, bad[1] = entry.ParseID(v.Gap.Before)
+		g.after, bad[0] = entry.ParseID(v.Gap.After)
+		g.before, bad[1] = entry.ParseID(v.Gap.Before)
 		if err := errors.Join(bad[:]...); err != nil {
 			return l, dst, fmt.Errorf("%w: gap: %w", errLine, err)
 		}

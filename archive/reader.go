@@ -16,22 +16,22 @@ import (
 	"heatobserver/replay"
 )
 
-// FileError is an error about the content of a segment. Line is where it was met, counted from 1; what stands before it is
+// fileError is an error about the content of a segment. Line is where it was met, counted from 1; what stands before it is
 // good.
-type FileError struct {
-	File string
-	Line int64
-	Err  error
+type fileError struct {
+	file string
+	line int64
+	err  error
 }
 
 // Error names file and line.
-func (e *FileError) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err) }
+func (e *fileError) Error() string { return fmt.Sprintf("%s:%d: %v", e.file, e.line, e.err) }
 
 // Unwrap is the cause.
-func (e *FileError) Unwrap() error { return e.Err }
+func (e *fileError) Unwrap() error { return e.err }
 
-// ErrOrder is wrapped by the error about an entry whose ID is not larger than the one before.
-var ErrOrder = errors.New("entry IDs out of order")
+// errOrder is wrapped by the error about an entry whose ID is not larger than the one before.
+var errOrder = errors.New("entry IDs out of order")
 
 var errGap = errors.New("the stream was trimmed before the archive had read them")
 
@@ -56,7 +56,7 @@ type batch struct {
 
 // newReader begins to read. Gaps go to gap, from another goroutine and before the entries behind them come out of Next; where
 // it is nil they are *replay.GapErrors of Next.
-func newReader(ctx context.Context, dir string, kind replay.Kind, r replay.Range, gap func(Gap)) (*reader, error) {
+func newReader(ctx context.Context, dir string, kind replay.Kind, r replay.Range, gap func(hole)) (*reader, error) {
 	live := written(dir) // before the list: a file that is torn later was written meanwhile
 	all, err := segments(dir, kind)
 	if err != nil {
@@ -107,7 +107,7 @@ func (r *reader) Close() error {
 type unpacker struct {
 	r     replay.Range
 	kind  replay.Kind
-	gap   func(Gap)
+	gap   func(hole)
 	pages chan<- *batch
 	free  chan *batch
 
@@ -124,7 +124,7 @@ func (u *unpacker) unpack(ctx context.Context, path string, open bool) (more boo
 	if err != nil && ctx.Err() == nil {
 		select {
 		case <-u.free:
-			_ = u.send(ctx, &batch{err: &FileError{File: u.file, Line: u.line + 1, Err: err}}) // fails with the context alone
+			_ = u.send(ctx, &batch{err: &fileError{file: u.file, line: u.line + 1, err: err}}) // fails with the context alone
 		case <-ctx.Done():
 		}
 	}
@@ -225,7 +225,7 @@ func (u *unpacker) scan(p *batch) (rest []byte, ended bool) {
 			continue
 		}
 		if l.id.Compare(u.last) <= 0 {
-			p.err = u.wrong(fmt.Errorf("%w: %s after %s", ErrOrder, l.id, u.last))
+			p.err = u.wrong(fmt.Errorf("%w: %s after %s", errOrder, l.id, u.last))
 			return nil, true
 		}
 		u.last = l.id
@@ -243,15 +243,15 @@ func (u *unpacker) scan(p *batch) (rest []byte, ended bool) {
 }
 
 // took is the error of a gap: none at the beginning, where nothing was read that it could follow.
-func (u *unpacker) took(g Gap) error {
+func (u *unpacker) took(g hole) error {
 	switch {
 	case u.gap != nil:
 		u.gap(g)
 		return nil
-	case g.After == entry.ID{}, g.Before.Compare(u.r.From) <= 0, g.After.Compare(u.r.To) >= 0:
+	case g.after == entry.ID{}, g.before.Compare(u.r.From) <= 0, g.after.Compare(u.r.To) >= 0:
 		return nil
 	}
-	return &replay.GapError{Kind: u.kind, After: g.After, Before: g.Before, Err: u.wrong(errGap)}
+	return &replay.GapError{Kind: u.kind, After: g.after, Before: g.before, Err: u.wrong(errGap)}
 }
 
-func (u *unpacker) wrong(err error) error { return &FileError{File: u.file, Line: u.line, Err: err} }
+func (u *unpacker) wrong(err error) error { return &fileError{file: u.file, line: u.line, err: err} }

@@ -24,8 +24,8 @@ const (
 // ErrLocked means that another process writes to the directory.
 var ErrLocked = errors.New("another process archives into this directory")
 
-// ErrNoArchive means that a directory holds no segment.
-var ErrNoArchive = errors.New("there is no archive")
+// errNoArchive means that a directory holds no segment.
+var errNoArchive = errors.New("there is no archive")
 
 // segment is one file. It holds the entries from first up to the first of the next.
 type segment struct {

@@ -18,7 +18,7 @@ type Archive struct{ dir string }
 
 var _ replay.Source = (*Archive)(nil)
 
-// Open makes an Archive of a directory. It fails with ErrNoArchive where there is no segment.
+// Open makes an Archive of a directory. It fails where there is no segment.
 func Open(dir string) (*Archive, error) {
 	for _, kind := range replay.Kinds {
 		all, err := holding(dir, kind)
@@ -29,7 +29,7 @@ func Open(dir string) (*Archive, error) {
 			return &Archive{dir: dir}, nil
 		}
 	}
-	return nil, fmt.Errorf("open the archive: %s: %w", dir, ErrNoArchive)
+	return nil, fmt.Errorf("open the archive: %s: %w", dir, errNoArchive)
 }
 
 // Open is part of replay.Source. Segments outside the range are not read.
@@ -71,8 +71,8 @@ func extent(ctx context.Context, dir string, kind replay.Kind) (e replay.Extent,
 	if err != nil || len(all) == 0 {
 		return e, err
 	}
-	r, err := newReader(ctx, dir, kind, replay.Everything, func(g Gap) {
-		e.Trimmed = e.Trimmed || g.After == entry.ID{}
+	r, err := newReader(ctx, dir, kind, replay.Everything, func(g hole) {
+		e.Trimmed = e.Trimmed || g.after == entry.ID{}
 	})
 	if err != nil {
 		return e, err
@@ -88,7 +88,7 @@ func extent(ctx context.Context, dir string, kind replay.Kind) (e replay.Extent,
 	for i := len(all) - 1; i >= 0; i-- {
 		good, last, err := lastGood(all[i].path)
 		if err != nil { // what is good before the damage is for the reader to find
-			return e, &FileError{File: all[i].path, Line: 1, Err: err}
+			return e, &fileError{file: all[i].path, line: 1, err: err}
 		}
 		if good > 0 {
 			e.Last = last
@@ -134,7 +134,7 @@ type KindInfo struct {
 	Error   string    `json:"error,omitempty"`
 }
 
-// GapInfo is a Gap in text.
+// GapInfo is a gap, in text: what lay between two IDs was trimmed before it was read.
 type GapInfo struct {
 	After  string `json:"after"`
 	Before string `json:"before"`
@@ -225,9 +225,9 @@ func (a *Archive) Verify(ctx context.Context) ([]KindInfo, error) {
 			return nil, err
 		}
 		info := &out[i]
-		r, err := newReader(ctx, c.dir, c.kind, replay.Everything, func(g Gap) {
-			if g.After != (entry.ID{}) {
-				info.Gaps = append(info.Gaps, GapInfo{g.After.String(), g.Before.String()})
+		r, err := newReader(ctx, c.dir, c.kind, replay.Everything, func(g hole) {
+			if g.after != (entry.ID{}) {
+				info.Gaps = append(info.Gaps, GapInfo{g.after.String(), g.before.String()})
 			}
 		})
 		if err != nil {

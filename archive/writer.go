@@ -177,7 +177,7 @@ func lastID(plain []byte) (entry.ID, error) {
 }
 
 // add takes an entry whose ID lies above the position.
-func (w *writer) add(id entry.ID, fields entry.Fields, gap *Gap) error {
+func (w *writer) add(id entry.ID, fields entry.Fields, gap *hole) error {
 	if id.Compare(w.pos) <= 0 {
 		return fmt.Errorf("archive %s: entry %s does not come after %s", w.stream, id, w.pos)
 	}
