@@ -9,6 +9,7 @@
 //   - Event time only: the clock is that of the entry IDs. Nothing here reads another one.
 //   - Memory is bounded by what is alive at one moment of the history: hashes within their TTL, dedupe keys within
 //     theirs, waiting plans. It does not grow with the length of the history.
+//   - It never knows where a history lies: Redis, files and their errors stay behind Source.
 //   - Nothing is written: results are values, and observations go to a function that the caller gives.
 //
 // A history is read as

@@ -30,8 +30,8 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"utc": func(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05") },
 }).Parse(pageText))
 
-// Page is what WritePage shows.
-type Page struct {
+// page is what WritePage shows.
+type page struct {
 	From, To  string
 	MaxWait   time.Duration
 	Report    Report
@@ -40,14 +40,10 @@ type Page struct {
 	counted   int64
 }
 
-// NewPage makes the page of a result.
-func NewPage(r *Result, from, to string, maxWait time.Duration, notProven []string) Page {
-	late := &r.Points[event.Late]
-	return Page{From: from, To: to, MaxWait: maxWait, Report: r.Report(), NotProven: notProven, waits: &late.Waits, counted: late.Total - late.AfterDeadline}
-}
-
 // WritePage writes a result as one page that needs nothing else: no script, no other file.
-func WritePage(w io.Writer, p Page) error {
+func WritePage(w io.Writer, r *Result, from, to string, maxWait time.Duration, notProven []string) error {
+	late := &r.Points[event.Late]
+	p := page{From: from, To: to, MaxWait: maxWait, Report: r.Report(), NotProven: notProven, waits: &late.Waits, counted: late.Total - late.AfterDeadline}
 	if err := pageTemplate.Execute(w, p); err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
@@ -60,30 +56,30 @@ const (
 	bins                  = 60
 )
 
-// Mark is a labelled place on an axis.
-type Mark struct {
+// mark is a labelled place on an axis.
+type mark struct {
 	At   float64
 	Text string
 }
 
 // WaitMarks are on the axis of allowed waits.
-func (p Page) WaitMarks() (marks []Mark) {
+func (p page) WaitMarks() (marks []mark) {
 	for i := range 6 {
-		marks = append(marks, Mark{At: plotWidth * float64(i) / 5, Text: fmt.Sprint(p.MaxWait.Milliseconds() * int64(i) / 5)})
+		marks = append(marks, mark{At: plotWidth * float64(i) / 5, Text: fmt.Sprint(p.MaxWait.Milliseconds() * int64(i) / 5)})
 	}
 	return marks
 }
 
 // ShareMarks are on the axis of coverage, the highest first.
-func (p Page) ShareMarks() (marks []Mark) {
+func (p page) ShareMarks() (marks []mark) {
 	for i := range 5 {
-		marks = append(marks, Mark{At: plotHeight * float64(i) / 4, Text: fmt.Sprintf("%d %%", 100-25*i)})
+		marks = append(marks, mark{At: plotHeight * float64(i) / 4, Text: fmt.Sprintf("%d %%", 100-25*i)})
 	}
 	return marks
 }
 
 // Curve is the coverage for every allowed wait, as the points of a line.
-func (p Page) Curve() string {
+func (p page) Curve() string {
 	var b strings.Builder
 	var found int64
 	longest := max(1, p.MaxWait.Milliseconds())
@@ -100,24 +96,24 @@ func (p Page) Curve() string {
 	return strings.TrimSpace(b.String())
 }
 
-// Bar is one of the distribution of waits.
-type Bar struct {
+// bar is one of the distribution of waits.
+type bar struct {
 	X, Y, Width, Height float64
 	FromMs, ToMs, Count int64
 }
 
 // Bars are the distribution of the waits.
-func (p Page) Bars() (bars []Bar) {
+func (p page) Bars() (bars []bar) {
 	longest := max(1, p.MaxWait.Milliseconds())
 	step := (longest + bins) / bins
 	var most int64 = 1
 	for from := int64(0); from <= longest; from += step {
-		bar := Bar{FromMs: from, ToMs: min(longest, from+step-1)}
-		for ms := bar.FromMs; ms <= bar.ToMs; ms++ {
-			bar.Count += at(p.waits, int(ms))
+		next := bar{FromMs: from, ToMs: min(longest, from+step-1)}
+		for ms := next.FromMs; ms <= next.ToMs; ms++ {
+			next.Count += at(p.waits, int(ms))
 		}
-		most = max(most, bar.Count)
-		bars = append(bars, bar)
+		most = max(most, next.Count)
+		bars = append(bars, next)
 	}
 	for i := range bars {
 		b := &bars[i]
@@ -129,7 +125,7 @@ func (p Page) Bars() (bars []Bar) {
 }
 
 // Most is the height of the highest bar.
-func (p Page) Most() (most int64) {
+func (p page) Most() (most int64) {
 	for _, b := range p.Bars() {
 		most = max(most, b.Count)
 	}

@@ -185,8 +185,8 @@ func (h *Histogram) Percentile(q float64) int64 {
 	return h.Max()
 }
 
-// AtMost is how many values do not exceed ms.
-func (h *Histogram) AtMost(ms int64) (n int64) {
+// atMost is how many values do not exceed ms.
+func (h *Histogram) atMost(ms int64) (n int64) {
 	for i := int64(0); i <= ms && i < int64(len(h.counts)); i++ {
 		n += h.counts[i]
 	}

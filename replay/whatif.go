@@ -33,7 +33,7 @@ func (c Curve) At(wait time.Duration) float64 {
 	if c.Decided == 0 {
 		return 0
 	}
-	return float64(c.Delays.AtMost(wait.Milliseconds())) / float64(c.Decided)
+	return float64(c.Delays.atMost(wait.Milliseconds())) / float64(c.Decided)
 }
 
 // Points are the allowed waits at which the curve rises, the shortest first.

@@ -87,7 +87,7 @@ func (c *replayReport) writePage(p *past, s replay.Settings, result *replay.Resu
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	from, to := position(p.span)
-	return replay.WritePage(f, replay.NewPage(result, from, to, s.MaxWait, replay.Limits(p.options, s.ReadDelay)))
+	return replay.WritePage(f, result, from, to, s.MaxWait, replay.Limits(p.options, s.ReadDelay))
 }
 
 // replayJSON is what --json prints.
