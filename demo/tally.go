@@ -19,13 +19,13 @@ type tally struct {
 	stream string
 
 	mu     sync.Mutex
-	counts Counts
+	counts counts
 	late   waits
 	early  waits
 }
 
-// Counts are the observations so far.
-type Counts struct {
+// counts are the observations so far.
+type counts struct {
 	Observations int `json:"observations"`
 	// EarlyFound of Early, and LateFound of Late, had heat_found=1. Those whose look came after the deadline prove
 	// nothing about the allowed wait; they are in AfterDeadline alone.
@@ -51,7 +51,7 @@ func newTally(client redis.UniversalClient, stream string) *tally {
 }
 
 // Counts may be called at any time.
-func (t *tally) Counts() Counts {
+func (t *tally) Counts() counts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.counts

@@ -93,7 +93,7 @@ func PeekDecision(id entry.ID, fields entry.Fields) (planID []byte, heat PackedH
 	}
 	heat = packHeat(values)
 	unpacked := heat.Heat()
-	if err := unpacked.Check(); err != nil {
+	if err := unpacked.check(); err != nil {
 		return planID, PackedHeat{}, err, nil
 	}
 	return planID, heat, nil, nil

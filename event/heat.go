@@ -39,14 +39,14 @@ func DecodeHeat(fields iter.Seq2[string, string]) (Heat, error) {
 			*p = value
 		}
 	}
-	if err := h.Check(); err != nil {
+	if err := h.check(); err != nil {
 		return Heat{}, err
 	}
 	return h, nil
 }
 
-// Check is the part of DecodeHeat that judges the values.
-func (h *Heat) Check() error {
+// check is the part of DecodeHeat that judges the values.
+func (h *Heat) check() error {
 	for name, value := range h.All() {
 		if fault := textFault(value, maxHeatText); fault != "" {
 			return fmt.Errorf("decode heat: %s %s: %s", name, fault, quote(value))

@@ -101,9 +101,6 @@ func NewReader(client redis.UniversalClient, prefix string, opts ReaderOptions) 
 	return r, nil
 }
 
-// Prefix is what stands before the plan ID in the key of each hash.
-func (r *Reader) Prefix() string { return r.prefix }
-
 // Look reads the heat of one plan: one attempt, no retries. The answer is Failed as well when ctx ends before
 // it is known, with the context's cause wrapped, so a caller that is being cancelled asks its context first.
 func (r *Reader) Look(ctx context.Context, planID string) event.Look {

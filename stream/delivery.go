@@ -65,9 +65,6 @@ func (d *Delivery) Redriven() bool { return d.original != nil }
 // Group is the consumer group that the entry was read for.
 func (d *Delivery) Group() string { return d.sub.cfg.Group }
 
-// Consumer is the name under which it was read.
-func (d *Delivery) Consumer() string { return d.sub.cfg.Consumer }
-
 // Count is Redis' delivery count: 1 for an entry that is read for the first time. It rises with each claim, so it
 // does not count failures.
 func (d *Delivery) Count() int64 { return d.count }

@@ -1,7 +1,7 @@
 // Package redistest gives a test a real redis-server of its own, and a TCP proxy (Proxy) with which to do
 // harm to the connections to it.
 //
-// What is guaranteed:
+// It knows servers and connections, never what is kept in them. What is guaranteed:
 //
 //   - Every Server has a loopback port and a directory to itself. The port is reserved across processes for
 //     as long as the test runs, also while the server is down, so that Restart always gets it back.

@@ -50,7 +50,7 @@ func Start(t T, opts ...Option) *Server {
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
-			t.Logf("end of the log of redis-server on %s:\n%s", s.Addr(), tail(s.Log(), 2000))
+			t.Logf("end of the log of redis-server on %s:\n%s", s.Addr(), tail(s.log(), 2000))
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Errorf("redistest: remove the server's directory: %v", err)
@@ -159,8 +159,8 @@ func (s *Server) URLFor(user, password string) string {
 // Dir is the server's working directory, which holds redis.conf and the data.
 func (s *Server) Dir() string { return s.dir }
 
-// Log is the end of what the server has written in its present or last life, at most 64 KiB.
-func (s *Server) Log() string {
+// log is the end of what the server has written in its present or last life, at most 64 KiB.
+func (s *Server) log() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.proc == nil {
@@ -203,13 +203,13 @@ func (s *Server) kill() {
 // of Start (what ConfigSet changed is gone).
 func (s *Server) Restart() {
 	s.t.Helper()
-	if err := s.TryRestart(); err != nil {
+	if err := s.tryRestart(); err != nil {
 		s.t.Fatalf("redistest: restart: %v", err)
 	}
 }
 
-// TryRestart is Restart for other goroutines than the test's own.
-func (s *Server) TryRestart() error {
+// tryRestart is Restart for other goroutines than the test's own.
+func (s *Server) tryRestart() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stop()

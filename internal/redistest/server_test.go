@@ -38,8 +38,8 @@ func TestServerAnswersAndEndsWithTheTest(t *testing.T) {
 		if got := s.Shell("redis-cli GET k | tr v w"); got != "w\n" {
 			t.Errorf("shell = %q", got)
 		}
-		if !strings.Contains(s.Log(), "Ready to accept connections") {
-			t.Errorf("log = %q", s.Log())
+		if !strings.Contains(s.log(), "Ready to accept connections") {
+			t.Errorf("log = %q", s.log())
 		}
 	})
 	if c, err := net.Dial("tcp", addr); err == nil {
