@@ -4,5 +4,9 @@
 //
 //	err := app.Run(ctx, cfg, app.Options{Logger: log})
 //
-// returns nil after a drain and an error whenever something ended that should not have.
+// returns nil after a drain and an error whenever something ended that should not have. One-off commands get their clients
+// and their settings here as well.
+//
+// It is the one place where the parts meet: no part knows another's neighbours, and only demo and the command line know app.
+// What a plan, a wait or an entry is, is decided elsewhere; exit codes and flags are the command line's.
 package app

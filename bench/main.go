@@ -1,6 +1,7 @@
 // Command bench measures the observer as it runs in production: a real redis-server, a real `processor run` process, a
 // load that keeps its pace whatever the observer does, and a reader of the observed stream beside it. One subcommand, one
-// subject; each prints tables and writes JSON and a picture.
+// subject; each prints tables and writes JSON and a picture. It knows the observer from outside: no part of it is linked in to be
+// measured, except replay, which is measured as a process of its own.
 //
 // The schemes that are compared run interleaved in one go, because only ratios of one run count on a machine that does
 // other things as well. A run whose observations are incomplete or doubled is invalid: it is marked, and the exit code

@@ -5,7 +5,7 @@
 // range and every relation between values holds, so that nothing that uses it checks again. All that is wrong
 // is reported at once. Values come from an env file, then the environment, then flags; the later wins.
 //
-// Nothing here prints a secret: not in errors, not in the Report, and never a name or a value of a variable
+// It knows none of the packages that it configures; app hands them their share. Nothing here prints a secret: not in errors, not in the Report, and never a name or a value of a variable
 // that is not ours, because the env file is shared with other services.
 //
 //	cfg, report, err := config.Load(config.Sources{EnvFile: path, Environ: os.Environ(), Flags: flags})

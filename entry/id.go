@@ -1,5 +1,5 @@
 // Package entry holds the shape of one entry of a Redis stream: its ID and its fields, as Redis itself
-// writes them. It knows neither connections nor plans, so that the transport (package stream) and the
+// writes them. It never knows a connection or a plan, so that the transport (package stream) and the
 // observation core (package event) share one notion of both without importing each other.
 package entry
 

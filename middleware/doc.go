@@ -1,5 +1,6 @@
 // Package middleware holds what stands between the router and a handler, one to a file. From the outside in:
 //
+//	Bundled      has the entries of a bundle handled together; what they leave open goes on one by one
 //	Metrics      what a handler does, in numbers
 //	DeadLetter   parks what can never succeed
 //	Retry        tries again what may succeed, a bounded number of times
@@ -7,5 +8,6 @@
 //	Throttle     bounds the plans handled in a second
 //	Recoverer    turns a panic into an error
 //
-// None of them knows what a message means. They decide by the class of an error alone (Classify).
+// None of them knows what a message means. They decide by the class of an error alone (Classify), and know of
+// the transport what a Delivery and a Bundle offer.
 package middleware

@@ -1,6 +1,7 @@
 // Package operate is what an operator does by hand to a running system: look at the groups and say what is stuck, look
-// at dead letters and send them back or throw them away, move a group, remove a consumer. It is apart from the command
-// line, and returns what it found as values that can be written as JSON.
+// at dead letters and send them back or throw them away, move a group, remove a consumer. It returns what it
+// found as values that can be written as JSON. It looks from outside: it knows streams, groups and keys by their names, and
+// never a running worker, the command line or the page.
 //
 // What is guaranteed:
 //

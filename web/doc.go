@@ -11,7 +11,8 @@
 //   - Text from plans, heat and dead letters is data: JSON in which no markup survives, under a Content-Security-Policy
 //     that runs no inline script.
 //
-// openapi.yaml is the interface; a test holds the handlers against it.
+// It never knows a Redis client or where a setting came from: all comes by Options and Source. The exported types are the
+// answers of the API. openapi.yaml is the interface; a test holds the handlers against it.
 //
 //	page, err := web.New(web.Options{Source: operator, History: history, …})
 //	go page.Run(ctx)           // ends with ctx, and with it every stream of events

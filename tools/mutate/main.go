@@ -6,6 +6,8 @@
 // and how long it takes; a mutant is then tried on the tests that reach it. A test must pass before anything is
 // broken, and a failure counts when it happens twice: a verdict is not left to a busy machine.
 //
+// Of the packages that it breaks it knows their files and their tests, nothing else.
+//
 //	go run ./tools/mutate --sample 60 --seed 1 ./event
 package main
 
