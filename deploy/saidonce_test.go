@@ -73,6 +73,21 @@ func debugKeys(t *testing.T) (keys []string) {
 	return slices.Insert(keys, slices.Index(keys, "source_id"), "error")
 }
 
+// parameter finds default and bounds of a number in the interface of the page, as "minimum: 1, maximum: 60, default: 1".
+func parameter(name string) string {
+	return `name: ` + name + `\b[^{}]*schema: \{ type: integer, (minimum: \d+, maximum: \d+, default: \d+) \}`
+}
+
+// asked is what the handler takes a number for.
+func asked(t *testing.T, file, name string) []string {
+	t.Helper()
+	content, err := os.ReadFile("../" + file)
+	require.NoError(t, err)
+	m := regexp.MustCompile(`q\.number\("` + name + `", (\d+), (\d+), ([\d_]+)\)`).FindStringSubmatch(string(content))
+	require.NotNil(t, m, "%s asks for no %s", file, name)
+	return []string{"minimum: " + m[2], "maximum: " + strings.ReplaceAll(m[3], "_", ""), "default: " + m[1]}
+}
+
 // how the words of a repetition are held against the fact.
 type how int
 
@@ -100,6 +115,8 @@ func TestSaidOnce(t *testing.T) {
 		streams  = texts(setting(t, "P28_PLAN_STREAM"), setting(t, "P28_DECISION_STREAM"), setting(t, "P28_HEAT_OBS_STREAM"), setting(t, "P28_DEAD_STREAM"), setting(t, "P28_REDRIVE_STREAM"))
 		prefixes = texts(pipeline.LookupPrefix, setting(t, "P28_DEDUPE_PREFIX"), setting(t, "P28_KEY_PREFIX"))
 		groups   = texts(setting(t, "P28_GROUP_EARLY"), setting(t, "P28_GROUP_LATE"))
+		redis    = found(t, "verify/redis.go", "", `use Redis (\d\.\d) or newer`)
+		low      = found(t, "web/summary.go", "", `coverageBad  = ([\d.]+)`)
 	)
 	require.Equal(t, streams[:2], texts(pipeline.PlanStream, pipeline.DecisionStream))
 	const (
@@ -137,6 +154,10 @@ func TestSaidOnce(t *testing.T) {
 		{openapi, `name: max_wait_ms, .*minimum: (\d+)`, `(\d+)`, each, texts(int(maxWait.Min))},
 		{openapi, `name: max_wait_ms, .*maximum: (\d+)`, `(\d+)`, each, texts(int(maxWait.Max))},
 		{openapi, "", name, partOf, slices.Concat(streams, prefixes)},
+		{openapi, "", parameter("minutes"), inOrder, asked(t, "web/handler.go", "minutes")},
+		{openapi, "", parameter("buckets"), inOrder, asked(t, "web/handler.go", "buckets")},
+		{openapi, "", parameter("every"), inOrder, asked(t, "web/events.go", "every")},
+		{openapi, "", parameter("limit"), inOrder, slices.Concat(asked(t, "web/observations.go", "limit"), asked(t, "web/plans.go", "limit"))},
 		{"web/assets/index.html", `id="filter-reason">(.*?)</select>`, `<option>(\w+)</option>`, inOrder, reasons},
 		{"web/assets/js/feed.js", `const points = (.*);`, `"(\w+)"`, inOrder, points},
 		{"web/assets/js/format.js", `return \{ (.*) \}\[name\]`, `(\w+): `, inOrder, points},
@@ -166,6 +187,20 @@ func TestSaidOnce(t *testing.T) {
 		{"docs/tracing.md", "", `exit code (\d+)`, each, exit},
 		{"docs/verify.md", "", `refused, (\d+) when\s`, each, exit},
 		{"docs/commands.md", "", `(\d+)(?: configuration\.| when the configuration is wrong| when something is wrong)`, each, exit},
+
+		{"bench/peer.go", `'XADD', KEYS\[2\], '\*', ((?s).*?)\)\n`, `'([a-z_]+)', (?:ARGV|now|found|'apply'|'create)`, inOrder, fields},
+		{"bench/peer.go", "", `'obs_point', '(\w+)'`, each, points[:1]},
+		{"bench/peer.go", "", `earlyGroup = "(\w+)"`, each, groups[:1]},
+		{"stream/steps_test.go", `Equal\(t, "(reason .*?)", strings.Join`, `(\w+)`, inOrder, letter}, // what is written in steps
+		{"cmd/processor/verify.go", `GateGroup .*default:"(\w+)"`, `(\w+)`, each, texts(pipeline.GateGroup)},
+		{"cmd/processor/verify.go", `BridgeGroup .*default:"(\w+)"`, `(\w+)`, each, texts(pipeline.BridgeGroup)},
+
+		{"README.md", "", `You need Redis (\d\.\d) or newer`, each, redis},
+		{contract, "", `Redis (\d\.\d) or newer`, each, redis},
+		{"deploy/redis/README.md", "", `Redis (\d\.\d) or newer`, each, redis},
+		{"docs/verify.md", "", `older than (\d\.\d)`, each, redis},
+		{"deploy/prometheus/alerts.yml", "", `late_coverage_in_time:ratio_rate15m < ([\d.]+)`, each, low},
+		{"docs/runbook.md", "", `Less than (\d+) % of the late observations`, each, texts(strings.TrimPrefix(low[0], "0.") + "0")},
 
 		{"README.md", "", `localhost:(8\d+)`, each, ports},
 		{"Dockerfile", "", `(?:EXPOSE |P28_HTTP_ADDR=0\.0\.0\.0:)(\d+)`, each, ports},
