@@ -5,14 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"slices"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,70 +18,6 @@ import (
 	"heatobserver/internal/redistest"
 	"heatobserver/replay"
 )
-
-var names = Streams{"plans", "decisions", "observed"}
-
-func config(dir string) FollowConfig {
-	return FollowConfig{
-		Dir: dir, Streams: names, Rotation: Rotation{Size: 20_000, Every: time.Hour}, FlushEvery: 5 * time.Millisecond,
-		Logger: slog.New(slog.DiscardHandler),
-	}
-}
-
-func once(t *testing.T, client redis.UniversalClient, dir string) Progress {
-	t.Helper()
-	c := config(dir)
-	c.Until = true
-	p, err := Follow(t.Context(), client, c)
-	require.NoError(t, err)
-	return p
-}
-
-// read is all that the archive holds of a kind, one line an entry, and the error with which it ended.
-func read(t *testing.T, dir string, kind replay.Kind, r replay.Range) (lines []string, err error) {
-	t.Helper()
-	a, err := Open(dir)
-	require.NoError(t, err)
-	in, err := a.Open(t.Context(), kind, r)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, in.Close()) }()
-	for {
-		entries, err := in.Next()
-		for _, e := range entries {
-			lines = append(lines, e.ID.String()+" "+string(e.Fields))
-		}
-		if errors.Is(err, io.EOF) {
-			return lines, nil
-		}
-		if err != nil {
-			return lines, err
-		}
-	}
-}
-
-// stream is the same of a stream in Redis.
-func stream(t *testing.T, client *redis.Client, name string) (lines []string) {
-	t.Helper()
-	reply, err := client.Do(t.Context(), "XRANGE", name, "-", "+").Slice()
-	require.NoError(t, err)
-	for _, raw := range reply {
-		id, fields, err := parseEntry(nil, raw)
-		require.NoError(t, err)
-		lines = append(lines, id.String()+" "+string(fields))
-	}
-	return lines
-}
-
-func fill(t *testing.T, client *redis.Client, name string, from, n int) {
-	t.Helper()
-	pipe := client.Pipeline()
-	for i := from; i < from+n; i++ {
-		pipe.Do(t.Context(), "XADD", name, fmt.Sprintf("%d-%d", 1000+i/3, i%3), "plan_id", fmt.Sprintf("p%d", i),
-			"raw", "\xff\x00\"\\\n"+strings.Repeat("é", i%50), "plan_id", "again", "noise", fmt.Sprint(rand.Uint64(), rand.Uint64()))
-	}
-	_, err := pipe.Exec(t.Context())
-	require.NoError(t, err)
-}
 
 func TestArchiveAndStreamAreTheSame(t *testing.T) {
 	client := redistest.Start(t).Client()
@@ -342,84 +273,6 @@ func TestOneWriter(t *testing.T) {
 	require.ErrorIs(t, err, ErrLocked)
 	require.NoError(t, held.Close())
 	once(t, client, dir)
-}
-
-// followInstead makes this test binary an archiving process, for the test that kills it.
-func followInstead() bool {
-	addr, dir := os.Getenv("ARCHIVE_TEST_ADDR"), os.Getenv("ARCHIVE_TEST_DIR")
-	if addr == "" {
-		return false
-	}
-	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
-	if _, err := Follow(context.Background(), client, config(dir)); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	return true
-}
-
-func TestKilledUnderLoadLosesAndRepeatsNothing(t *testing.T) {
-	server := redistest.Start(t)
-	client := server.Client()
-	dir := t.TempDir()
-	rounds := 25
-	if testing.Short() {
-		rounds = 6
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	loaded := make(chan struct{})
-	go func() {
-		defer close(loaded)
-		for i := 0; ctx.Err() == nil && i < 400_000; i += 50 {
-			pipe := client.Pipeline()
-			for j := i; j < i+50; j++ {
-				for _, name := range names {
-					pipe.XAdd(ctx, &redis.XAddArgs{Stream: name, Values: []any{"plan_id", j, "noise", rand.Uint64()}})
-				}
-			}
-			_, _ = pipe.Exec(ctx)
-		}
-	}()
-	defer func() { cancel(); <-loaded }()
-	kills := 0
-	for range rounds {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "ARCHIVE_TEST_ADDR="+server.Addr(), "ARCHIVE_TEST_DIR="+dir)
-		var said strings.Builder
-		cmd.Stderr = &said
-		require.NoError(t, cmd.Start())
-		size := total(t, dir)
-		deadline := time.Now().Add(20 * time.Second)
-		for grown := size + rand.Int64N(60_000); total(t, dir) <= grown && time.Now().Before(deadline) && ctx.Err() == nil; {
-			time.Sleep(time.Millisecond) // the pace of asking; the condition decides
-		}
-		require.Greater(t, total(t, dir), int64(0), "it archives: %s", said.String())
-		require.NoError(t, cmd.Process.Kill())
-		_ = cmd.Wait()
-		if cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
-			kills++
-		}
-	}
-	require.Equal(t, rounds, kills, "all were killed at work")
-	cancel()
-	<-loaded
-	once(t, client, dir)
-	for kind, name := range names {
-		got, err := read(t, dir, replay.Kind(kind), replay.Everything)
-		require.NoError(t, err)
-		require.Equal(t, stream(t, client, name), got)
-	}
-}
-
-func total(t *testing.T, dir string) (n int64) {
-	t.Helper()
-	files, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	for _, f := range files {
-		if info, err := f.Info(); err == nil {
-			n += info.Size()
-		}
-	}
-	return n
 }
 
 func BenchmarkReader(b *testing.B) {
