@@ -67,7 +67,7 @@ func TestGateDecidesAfterDelay(t *testing.T) {
 			}
 			want, ok := delay.For(9, d.PlanID)
 			took := id.Time().Sub(published[d.PlanID])
-			if !ok || took < want-2*time.Millisecond || took > want+time.Second {
+			if !ok || took < want-2*time.Millisecond || took > want+10*time.Second { // too early is wrong, late may be a busy machine
 				t.Errorf("plan %s is decided after %v, want %v (%v)", d.PlanID, took, want, ok)
 			}
 		}
