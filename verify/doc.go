@@ -9,7 +9,8 @@
 //   - Redis is never asked for KEYS; SCAN is bounded, and so is every other answer.
 //   - All checks run at once and end within Setup.Wait and a few seconds, whatever hangs.
 //
-// It never uses the lookup, the waiter or the handlers whose work it judges. One subject per file; Run puts them in order. The rules of the contract come last, because they follow from the others.
+// It never uses the lookup, the waiter or the handlers whose work it judges. One subject per file; Run puts them in
+// order. The rules of the contract come last, because they follow from the others.
 //
 //	report := verify.Run(ctx, client, setup)
 //	if !report.OK { … }
