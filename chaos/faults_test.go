@@ -123,6 +123,7 @@ func (r *run) drainWorker() bool {
 // crashRedis kills Redis and starts it again on its append-only file. lost bytes are cut from the end of that file, as by
 // a power failure before the system wrote them.
 func (r *run) crashRedis(lost int64) bool {
+	time.Sleep(time.Until(r.counted))
 	ok := true
 	r.excused(forever, func() {
 		srv := r.primary()
@@ -309,7 +310,8 @@ func (r *run) trim() bool {
 		mustDo(r.t, "trim", r.control.XTrimMinID(ctx, planStream, below.String()).Err())
 		r.trims = append(r.trims, below)
 	})
-	// What was lost is counted within a second, or when it is claimed; a group that is destroyed before forgets it.
+	// What was lost is counted within a second, or when it is claimed. A group that is destroyed before forgets it, as does a
+	// server that is started again or takes over; and what a server loses of what it has written may be the count.
 	r.counted = time.Now().Add(minIdle + 2*time.Second)
 	return waiting > 0
 }
@@ -327,6 +329,7 @@ func (r *run) fillMemory() bool {
 // failOver makes the other server a replica, promotes it while the primary still takes writes, and moves everybody over:
 // what the primary acknowledged after that moment is lost, as in a failover without WAIT.
 func (r *run) failOver() bool {
+	time.Sleep(time.Until(r.counted))
 	old, next := r.primary(), r.standby()
 	r.excused(forever, func() {
 		next.Restart()

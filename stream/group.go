@@ -151,7 +151,7 @@ func (s *subscription) keep(ctx context.Context) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
-		if since := time.Since(tended); stirred && since >= tendEvery || since >= tendAtRest {
+		if since := time.Since(tended); stirred && since > tendEvery-busy || since >= tendAtRest { // at the next tick it would be late
 			s.tend(ctx)
 			tended, stirred = time.Now(), false
 		}
