@@ -9,8 +9,9 @@
 //     Waiter looks a millisecond after the heat was written. An announcement is a reason to look, never the
 //     answer: the periodic sweep goes on, only slower, and finds what an announcement did not reach.
 //
-// It knows plans and their keys, and never messages, groups or acknowledgements. Everything here is safe for concurrent use. Every queue is bounded, every goroutine ends with Close or with
-// the context of Run, and no client that was handed in is ever closed.
+// It knows plans and their keys, and never messages, groups or acknowledgements. Everything here is safe for concurrent
+// use. Every queue is bounded, every goroutine ends with Close or with the context of Run, and no client that was handed
+// in is ever closed.
 //
 //	reader, err := heat.NewReader(client, prefix, heat.ReaderOptions{})
 //	waiter, err := heat.NewWaiter(reader, heat.WaiterOptions{Rules: rules})
