@@ -9,5 +9,6 @@
 // becomes an attribute unless it is of a closed set or was checked and cut. A collector that is slow or away costs spans
 // and never holds up a plan.
 //
-// It sees messages on their way, and never who looks or waits; no other package knows OpenTelemetry. In a bundle each plan has a span of its own. A plan that waits keeps its span until its wait is over.
+// It sees messages on their way, and never who looks or waits; no other package knows OpenTelemetry. In a bundle each plan
+// has a span of its own. A plan that waits keeps its span until its wait is over.
 package tracing
