@@ -182,7 +182,7 @@ func (s *subscription) stirred() bool {
 }
 
 // refresh keeps from being claimed what has been in hand for a third of min idle. The next third begins when this refresh
-// is done, so that an entry's turn is at every third tick and not, by a hair, at the second.
+// is done, so that an entry's turn comes a tick after the third and not, every now and then, by a hair at it.
 func (s *subscription) refresh(ctx context.Context) {
 	start := time.Now()
 	var ids []entry.ID
