@@ -21,6 +21,9 @@ func (s *subscription) take(entries []Entry, counts []int64) []*Delivery {
 	for i, e := range entries {
 		switch {
 		case s.held[e.ID] != nil || s.settledMeanwhile[e.ID]:
+			if counts == nil {
+				s.readAgain(s.held[e.ID])
+			}
 			continue
 		case s.draining:
 			s.returned = append(s.returned, e.ID)
@@ -37,6 +40,19 @@ func (s *subscription) take(entries []Entry, counts []int64) []*Delivery {
 	return taken
 }
 
+// readAgain is for an entry that is refused though it was read, from a group that was built again. What settles the
+// delivery in hand, nil if that is over, may have gone to the old group, and then the new one has the entry pending with
+// nobody to settle it. All such are looked for at once, when none is in hand any more. The caller holds mu.
+func (s *subscription) readAgain(d *Delivery) {
+	switch {
+	case d == nil:
+		s.uncertain.Store(true)
+	case !d.again:
+		d.again = true
+		s.again++
+	}
+}
+
 func (s *subscription) deliverAll(deliveries []*Delivery) {
 	for _, d := range deliveries {
 		s.deliver(d)
@@ -51,6 +67,11 @@ func (s *subscription) release(d *Delivery, handBack bool) {
 	}
 	if s.held[d.entry.ID] == d {
 		delete(s.held, d.entry.ID)
+		if d.again {
+			if s.again--; s.again == 0 {
+				s.uncertain.Store(true)
+			}
+		}
 	}
 	if s.settledMeanwhile != nil {
 		s.settledMeanwhile[d.entry.ID] = true
@@ -146,7 +167,7 @@ func (s *subscription) redeliver(d *Delivery) {
 	// The place in hand and the credit pass on to the new delivery; the old one is over.
 	replaced := !s.draining && s.held[d.entry.ID] == d && d.state.CompareAndSwap(inHand, finished)
 	if replaced {
-		again.at = d.at
+		again.at, again.again = d.at, d.again
 		s.held[d.entry.ID] = again
 	}
 	s.mu.Unlock()

@@ -107,6 +107,42 @@ func TestHeals(t *testing.T) {
 	}
 }
 
+// TestReadAgainWhileItIsSettled: an entry is answered, the group vanishes before we hear of it, and the group that is built
+// again delivers the entry while it is in hand still. It does not stay pending until somebody's sweep.
+func TestReadAgainWhileItIsSettled(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("a")
+	cfg.MinIdle = 5 * time.Minute
+	_, out := w.subscribe(nil, cfg)
+	proxy, client := w.through(func(o *redis.Options) { o.ReadTimeout = 20 * time.Second })
+	pub := w.publisher(client)
+	for range 2 { // the script is known to the server then
+		w.add(1)
+		m := next(t, out)
+		require.NoError(t, pub.Publish("out", answer(m)))
+		m.Ack()
+	}
+	eventually(t, "two are settled", func() bool { return w.pending() == 0 })
+
+	w.add(1)
+	m := next(t, out)
+	proxy.Latency(2 * time.Second)
+	published := make(chan error, 1)
+	go func() { published <- pub.Publish("out", answer(m)) }()
+	eventually(t, "the third is answered", func() bool { return len(w.answers()) == 3 && w.pending() == 0 })
+	require.NoError(t, w.admin.XGroupDestroy(w.ctx, testStream, testGroup).Err())
+	require.NoError(t, w.admin.Del(w.ctx, "own:cursor:g:in").Err())
+	eventually(t, "it is read again", func() bool { return w.pending() > 0 })
+	var rest seen
+	ackAll(out, &rest)
+	require.NoError(t, <-published)
+	m.Ack()
+	eventually(t, "nothing stays pending", func() bool { return w.pending() == 0 })
+	for id, n := range w.answers() {
+		require.Equal(t, 1, n, id)
+	}
+}
+
 func (w *world) cursor() string { return w.admin.Get(w.ctx, "own:cursor:g:in").Val() }
 
 // cursorBetween: the stored cursor has reached entry low and lies below entry high. IDs are numbers: as text, the
