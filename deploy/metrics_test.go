@@ -70,6 +70,19 @@ func TestEveryMetricExists(t *testing.T) {
 	}
 }
 
+// TestCoverageBesideDelay: a reader that lags flatters the early coverage, so that none is shown without the delay.
+func TestCoverageBesideDelay(t *testing.T) {
+	shown := 0
+	for title, exprs := range panels(t) {
+		all := strings.Join(exprs, "\n")
+		if strings.Contains(all, "p28:coverage:") {
+			shown++
+			require.Contains(t, all, "heat_observer:behind_seconds:max", title)
+		}
+	}
+	require.Positive(t, shown)
+}
+
 func TestMetricNames(t *testing.T) {
 	require.ElementsMatch(t, []string{"a_total", "p28:b:c", "heat_observer_up"},
 		metricNames(`sum by (group, x_y) (rate(a_total{reason="p28_not_me"}[5m])) / on () group_left () p28:b:c and heat_observer_up > 1`))
