@@ -25,6 +25,8 @@ func (p *probe) ourPort(ctx context.Context) Check {
 	switch {
 	case refused(err):
 		return bad(Fail, "start processor run, or give its P28_HTTP_ADDR", "observer down: nothing answers at %s", p.OurAddr)
+	case errors.Is(err, context.DeadlineExceeded): // whoever has the port hangs
+		return bad(Fail, "see whether processor run hangs (its log, its /livez), or something else has the port", "no answer at %s within %v", p.OurAddr, answerLimit)
 	case err != nil:
 		return bad(Fail, "set P28_HTTP_ADDR to a free port (8043 is the apply layer's own too)", "port taken by something else: %s: %v", p.OurAddr, err)
 	case !ours(lines):

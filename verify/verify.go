@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -225,7 +224,7 @@ func cannot(err error) Check {
 	return bad(Fail, "mend what the error says, then verify again", "could not look: %v", err)
 }
 
-func denied(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOPERM") }
+func denied(err error) bool { return redis.HasErrorPrefix(err, "NOPERM") }
 
 // round is a duration as people read it.
 func round(d time.Duration) time.Duration {

@@ -194,6 +194,19 @@ func TestPartitions(t *testing.T) {
 	})
 }
 
+// What the user of verify may not look at says nothing about the deployment.
+func TestMissingRightToLookWarns(t *testing.T) {
+	t.Parallel()
+	report, _ := verified(t, world{
+		redis: []redistest.Option{redistest.WithACL("looker", "on", ">pw", "~*", "&*", "+@all", "-xinfo|groups")},
+		look:  map[string]string{"REDIS_USERNAME": "looker"},
+	})
+	group := named(t, report, "heat bridge group")
+	require.Equal(t, verify.Warn, group.Verdict, text(report))
+	require.Contains(t, group.Seen, "not allowed to look")
+	require.Contains(t, group.Hint, "heat-operator")
+}
+
 // Every way in which a pipeline is known to break is refused with its cause, in the check that is about it.
 func TestBrokenPipelineIsRefusedWithItsCause(t *testing.T) {
 	t.Parallel()
@@ -228,6 +241,12 @@ func TestBrokenPipelineIsRefusedWithItsCause(t *testing.T) {
 			t.Cleanup(other.Close)
 			s.OurAddr = strings.TrimPrefix(other.URL, "http://")
 		}}, "our port", "port taken by something else"},
+		{"port that hangs", world{setup: func(t *testing.T, s *verify.Setup) {
+			silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, nobody answers
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = silent.Close() })
+			s.OurAddr = silent.Addr().String()
+		}}, "our port", "no answer at"},
 		{"gate's env file", world{setup: func(_ *testing.T, s *verify.Setup) {
 			s.GateEnv = &verify.GateEnv{Path: "gate.env", StreamIn: "quantum:stream:harvest.proposal", Set: true}
 		}}, "heat gate input", "HEAT_STREAM_IN=quantum:stream:harvest.proposal"},
