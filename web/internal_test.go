@@ -109,8 +109,13 @@ func TestVerdict(t *testing.T) {
 	}{
 		{"good", 0.95, func(*Summary) {}, Verdict{good, "Heat arrives in time; p99 is 160 ms of 2000 ms."}},
 		{"tight", 0.95, func(s *Summary) { s.Late.WaitMs.P99 = 1900 }, Verdict{warn, "Heat arrives just in time; p99 is 1900 ms of 2000 ms."}},
-		{"some, and more would come", 0.7, func(s *Summary) { s.Late.Reasons.Timeout, s.Wait.Advised = 30, ptr(int64(3000)) }, Verdict{warn, "Heat arrives in time for 70.0 % of plans; p99 is 160 ms of 2000 ms. Most of the rest timed out: heat comes later than that; 3000 ms would do."}},
-		{"some, and no more", 0.7, func(s *Summary) { s.Late.Reasons.Timeout, s.Wait.Advised = 30, ptr(int64(300)) }, Verdict{warn, "Heat arrives in time for 70.0 % of plans; p99 is 160 ms of 2000 ms. Most of the rest timed out: their heat does not come."}},
+		{"some, and more would come", 0.7, func(s *Summary) {
+			s.Late.Reasons.Timeout, s.Wait.advice = 30, advice{Advised: ptr(int64(3000)), gains: 0.2}
+		}, Verdict{warn, "Heat arrives in time for 70.0 % of plans; p99 is 160 ms of 2000 ms. Most of the rest timed out: heat comes later than that; 3000 ms would do."}},
+		{"some, and no more", 0.7, func(s *Summary) { s.Late.Reasons.Timeout, s.Wait.Advised = 30, ptr(int64(300)) }, Verdict{warn, "Heat arrives in time for 70.0 % of plans; p99 is 160 ms of 2000 ms. Most of the rest timed out: their heat does not come; look at the heat gate and the heat bridge, not at the wait."}},
+		{"some, and few are late", 0.3, func(s *Summary) {
+			s.Late.Reasons.Timeout, s.Wait.advice = 60, advice{Advised: ptr(int64(6500)), gains: 0.025}
+		}, Verdict{bad, "Heat does not arrive in time: 30.0 % of plans have it; p99 is 160 ms of 2000 ms. Most of the rest timed out: their heat does not come; look at the heat gate and the heat bridge, not at the wait."}},
 		{"few, by errors", 0.1, func(s *Summary) { s.Late.Reasons.RedisError = 90 }, Verdict{bad, "Heat does not arrive in time: 10.0 % of plans have it; p99 is 160 ms of 2000 ms. Most of the rest are failed lookups: look at Redis, not at the wait."}},
 		{"not rounded up", 0.8999, func(s *Summary) { s.Late.WaitMs = nil }, Verdict{warn, "Heat arrives in time for 89.9 % of plans."}},
 		{"stuck", 0.95, func(s *Summary) { s.Stuck = []string{"group x has no live consumer"} }, Verdict{bad, "Observing is stuck: group x has no live consumer."}},

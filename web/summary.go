@@ -143,10 +143,11 @@ func because(s *Summary) string {
 		return " Most of the rest are malformed hashes: look at the heat bridge."
 	case most == r.Missing:
 		return " Most of the rest were read after their deadline: the observer is behind."
-	case s.Wait.Advised != nil && *s.Wait.Advised > s.Wait.MaxWaitMs:
+	// History must say so of most of them: the heat of a gate or bridge that stands still is not late.
+	case s.Wait.Advised != nil && *s.Wait.Advised > s.Wait.MaxWaitMs && s.Wait.gains*float64(s.Late.Observations) >= float64(r.Timeout)/2:
 		return fmt.Sprintf(" Most of the rest timed out: heat comes later than that; %d ms would do.", *s.Wait.Advised)
 	}
-	return " Most of the rest timed out: their heat does not come."
+	return " Most of the rest timed out: their heat does not come; look at the heat gate and the heat bridge, not at the wait."
 }
 
 // percent does not round up to 100.

@@ -29,6 +29,8 @@ const (
 type advice struct {
 	Advised *int64 `json:"advised_max_wait_ms"`
 	Because string `json:"advised_because"`
+
+	gains float64 // share of the plans that have their heat within the advised wait and not within the one that is set
 }
 
 // curve is what a simulated history says.
@@ -146,7 +148,7 @@ func simulate(ctx context.Context, o *Options) (*curve, error) {
 		return nil, err
 	}
 	out.Curve, out.plans = w.Curve, w.Choices[0].Result.Plans
-	out.advice = advise(out.Curve)
+	out.advice = advise(out.Curve, o.Settings.MaxWait)
 	if out.plans > 0 {
 		at := from.Time().UTC()
 		out.from = &at
@@ -257,7 +259,7 @@ func (r *boundedReader) Next() ([]replay.Entry, error) {
 const advisedShare = 0.99
 
 // advise is the smallest wait with which hardly anything is missed that a longer one would find.
-func advise(c replay.Curve) advice {
+func advise(c replay.Curve, current time.Duration) advice {
 	if c.Decided < curveEnough {
 		return advice{Because: fmt.Sprintf("Too little history: the wait of %d plans has ended, %d are needed.", c.Decided, curveEnough)}
 	}
@@ -269,6 +271,7 @@ func advise(c replay.Curve) advice {
 	ms := roundUp(max(1, wait.Milliseconds()) * 5 / 4)
 	return advice{
 		Advised: &ms,
+		gains:   c.At(time.Duration(ms)*time.Millisecond) - c.At(current),
 		Because: fmt.Sprintf("%.0f %% of the heat that comes within %v is there after %d ms; with a quarter more.", 100*advisedShare, c.Longest.Round(100*time.Millisecond), wait.Milliseconds()),
 	}
 }
