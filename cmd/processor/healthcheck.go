@@ -18,7 +18,7 @@ import (
 type healthcheckCommand struct {
 	*settings
 	Ready   bool          `help:"Ask whether it is ready (Redis answers, the groups exist, it does not drain) and not only whether it lives."`
-	Timeout time.Duration `default:"2s" help:"How long the answer may take."`
+	Timeout time.Duration `default:"5s" help:"How long the answer may take."`
 }
 
 // Help is the end of `processor healthcheck --help`.
