@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -78,7 +77,7 @@ func TestAcceptance(t *testing.T) {
 		assert.Equal(t, n, metrics[name], name)
 	}
 	assertOneLiner(t, srv, o, strings.Replace(oneLiner, "COUNT 200", "COUNT 1000000", 1))
-	assert.Empty(t, o.logs.at(slog.LevelError), "an error is for what a human must mend")
+	assert.Empty(t, o.logs.Lines("level=ERROR"), "an error is for what a human must mend")
 	require.NoError(t, o.stop())
 	var delays []int64
 	for _, o := range seen[earlyPoint] {

@@ -14,6 +14,7 @@ import (
 
 	"heatobserver/app"
 	"heatobserver/config"
+	"heatobserver/internal/logtest"
 	"heatobserver/internal/redistest"
 	"heatobserver/pipeline"
 )
@@ -26,7 +27,7 @@ type many struct {
 	ended  chan error
 	load   *pipeline.Load
 	stop   context.CancelFunc
-	logs   []*logs // of the observers
+	logs   []*logtest.Log // of the observers
 }
 
 // settingsFor loads settings without a single server.

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 
 	"heatobserver/app"
 	"heatobserver/config"
+	"heatobserver/internal/logtest"
 	"heatobserver/internal/redistest"
 )
 
@@ -63,7 +62,7 @@ func load(t testing.TB, srv *redistest.Server, own ...settings) config.Config {
 type observer struct {
 	t      testing.TB
 	addr   string
-	logs   *logs
+	logs   *logtest.Log
 	cancel context.CancelFunc
 	ended  chan struct{}
 	err    error // of Run, once ended is closed
@@ -86,7 +85,7 @@ func run(t testing.TB, cfg config.Config, opts app.Options) *observer {
 func launch(t testing.TB, cfg config.Config, opts app.Options) *observer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &observer{t: t, logs: &logs{}, cancel: cancel, ended: make(chan struct{})}
+	o := &observer{t: t, logs: &logtest.Log{}, cancel: cancel, ended: make(chan struct{})}
 	started := make(chan net.Addr, 1)
 	opts.Started = func(addr net.Addr) { started <- addr }
 	opts.Logger = slog.New(slog.NewTextHandler(o.logs, &slog.HandlerOptions{Level: slog.LevelInfo}))
@@ -227,32 +226,4 @@ func eventually(t testing.TB, what string, check func() error) {
 		}
 		time.Sleep(5 * time.Millisecond) // the pace of asking; the condition decides
 	}
-}
-
-// logs keeps what is logged.
-type logs struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-// at are the lines of a level.
-func (l *logs) at(level slog.Level) (lines []string) {
-	for line := range strings.Lines(l.String()) {
-		if strings.Contains(line, "level="+level.String()+" ") {
-			lines = append(lines, line)
-		}
-	}
-	return lines
 }

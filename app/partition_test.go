@@ -3,7 +3,6 @@ package app_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +90,7 @@ func TestClusterAtLeastOnce(t *testing.T) {
 	c := redistest.StartCluster(t, 3)
 	m := observeMany(t, settings{"REDIS_CLUSTER": strings.Join(c.Addrs(), ",")})
 	for _, l := range m.logs {
-		require.Contains(t, strings.Join(l.at(slog.LevelWarn), ""), "at least once")
+		require.Contains(t, strings.Join(l.Lines("level=WARN"), ""), "at least once")
 	}
 	m.more(200)
 	for _, key := range []string{planStream, observedStream} {

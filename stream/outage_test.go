@@ -1,46 +1,16 @@
 package stream_test
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	"heatobserver/internal/logtest"
 	"heatobserver/stream"
 )
-
-// journal is a log that can be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-// lines are those that hold all words.
-func (j *journal) lines(words ...string) (found []string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-next:
-	for line := range strings.Lines(j.text.String()) {
-		for _, w := range words {
-			if !strings.Contains(line, w) {
-				continue next
-			}
-		}
-		found = append(found, line)
-	}
-	return found
-}
 
 // TestFailingWritesAreLogged: while reading works and writing fails, the log says why, once, and says when it is over.
 func TestFailingWritesAreLogged(t *testing.T) {
@@ -56,7 +26,7 @@ func TestFailingWritesAreLogged(t *testing.T) {
 		t.Run(c.op, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			log := &journal{}
+			log := &logtest.Log{}
 			cfg := w.config("a")
 			cfg.DeadStream, cfg.Logger = "dead", slog.New(slog.NewTextHandler(log, nil))
 			sub, out := w.subscribe(nil, cfg)
@@ -77,11 +47,11 @@ func TestFailingWritesAreLogged(t *testing.T) {
 			require.NoError(t, w.admin.Set(w.ctx, c.target, "x", 0).Err())
 			w.add(1)
 			eventually(t, "it is tried again and again", func() bool { return w.events.get("failed "+c.op) >= 4 })
-			require.Len(t, log.lines("level=WARN", "writing failed", "op="+c.op, "WRONGTYPE"), 1)
-			require.Empty(t, log.lines("writing works again"))
+			require.Len(t, log.Lines("level=WARN", "writing failed", "op="+c.op, "WRONGTYPE"), 1)
+			require.Empty(t, log.Lines("writing works again"))
 
 			require.NoError(t, w.admin.Del(w.ctx, c.target).Err())
-			eventually(t, "its end is logged", func() bool { return len(log.lines("writing works again", "op="+c.op)) == 1 })
+			eventually(t, "its end is logged", func() bool { return len(log.Lines("writing works again", "op="+c.op)) == 1 })
 			eventually(t, "nothing is pending", func() bool { return w.pending() == 0 })
 			require.Equal(t, int64(1), w.admin.XLen(w.ctx, c.target).Val())
 		})

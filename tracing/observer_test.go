@@ -1,14 +1,12 @@
 package tracing_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -20,6 +18,7 @@ import (
 	"heatobserver/app"
 	"heatobserver/config"
 	"heatobserver/entry"
+	"heatobserver/internal/logtest"
 	"heatobserver/internal/redistest"
 	"heatobserver/stream"
 )
@@ -46,7 +45,7 @@ func observe(t *testing.T, srv *redistest.Server, own map[string]string) (stop f
 	maps.Copy(flags, own)
 	cfg, _, err := config.Load(config.Sources{Flags: flags, Hostname: "test"})
 	require.NoError(t, err)
-	logged := &logs{}
+	logged := &logtest.Log{}
 	started := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
@@ -61,23 +60,6 @@ func observe(t *testing.T, srv *redistest.Server, own map[string]string) (stop f
 		assert.NoError(t, <-done)
 		return logged.String()
 	}
-}
-
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func publish(t *testing.T, rdb *redis.Client, fields ...string) {

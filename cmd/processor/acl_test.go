@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,13 +11,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"heatobserver/internal/logtest"
 	"heatobserver/internal/redistest"
 )
 
@@ -68,32 +67,15 @@ func requireNothingDenied(t *testing.T, rdb *redis.Client) {
 type background struct {
 	t    *testing.T
 	stop context.CancelFunc
-	logs *syncBuffer
+	logs *logtest.Log
 	code chan int
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // launch runs a command line until end.
 func launch(t *testing.T, environ []string, args ...string) *background {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &background{t: t, stop: cancel, logs: &syncBuffer{}, code: make(chan int, 1)}
+	b := &background{t: t, stop: cancel, logs: &logtest.Log{}, code: make(chan int, 1)}
 	go func() { b.code <- run(ctx, args, &system{stdout: io.Discard, stderr: b.logs, environ: environ}) }()
 	t.Cleanup(cancel)
 	return b
