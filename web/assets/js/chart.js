@@ -83,30 +83,36 @@ export function logTicks(u, at) {
   return at.map((v) => ((roomy ? /^[125]0*$/ : /^10*$/).test(String(v)) ? v : null));
 }
 
-/** An upright line at x with a word at its top, on a canvas in the middle of a draw hook. */
-export function mark(u, x, word, stroke, row = 0) {
+/**
+ * Upright lines, each [x, word, stroke] with its word at its top, on a canvas in the middle of a draw hook. The words stand
+ * below one another and over all lines, so that they can be read where lines lie close together.
+ */
+export function marks(u, lines) {
   const { ctx } = u;
   const { left, top, width, height } = u.bbox;
-  const at = u.valToPos(x, "x", true);
-  if (!(at >= left && at <= left + width)) return;
   const dpr = devicePixelRatio;
+  const drawn = lines.map(([x, word, stroke]) => ({ at: u.valToPos(x, "x", true), word, stroke })).filter(({ at }) => at >= left && at <= left + width);
   ctx.save();
-  ctx.strokeStyle = ctx.fillStyle = stroke;
   ctx.lineWidth = 1.5 * dpr;
   ctx.setLineDash([5 * dpr, 4 * dpr]);
-  ctx.beginPath();
-  ctx.moveTo(at, top);
-  ctx.lineTo(at, top + height);
-  ctx.stroke();
+  for (const { at, stroke } of drawn) {
+    ctx.strokeStyle = stroke;
+    ctx.beginPath();
+    ctx.moveTo(at, top);
+    ctx.lineTo(at, top + height);
+    ctx.stroke();
+  }
   ctx.font = font.replace("12px", `${12 * dpr}px`);
   ctx.textBaseline = "top";
   ctx.textAlign = "left";
-  const wide = ctx.measureText(word).width;
-  const from = at + wide + 12 * dpr < left + width ? at + 6 * dpr : at - wide - 6 * dpr;
-  const down = top + (3 + row * 18) * dpr;
-  ctx.fillStyle = colour("card");
-  ctx.fillRect(from - 3 * dpr, down - 2 * dpr, wide + 6 * dpr, 16 * dpr);
-  ctx.fillStyle = stroke;
-  ctx.fillText(word, from, down);
+  for (const [row, { at, word, stroke }] of drawn.entries()) {
+    const wide = ctx.measureText(word).width;
+    const from = at + wide + 12 * dpr < left + width ? at + 6 * dpr : at - wide - 6 * dpr;
+    const down = top + (3 + row * 18) * dpr;
+    ctx.fillStyle = colour("card");
+    ctx.fillRect(from - 3 * dpr, down - 2 * dpr, wide + 6 * dpr, 16 * dpr);
+    ctx.fillStyle = stroke;
+    ctx.fillText(word, from, down);
+  }
   ctx.restore();
 }

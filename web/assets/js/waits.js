@@ -2,7 +2,7 @@
 // what another allowed wait would give.
 import { byId, colour, text } from "./dom.js";
 import { compact, count, ms, percent, round } from "./format.js";
-import { Chart, axis, logTicks, mark } from "./chart.js";
+import { Chart, axis, logTicks, marks } from "./chart.js";
 
 // ---- distribution
 
@@ -43,8 +43,12 @@ function bars(u) {
     }
   }
   ctx.restore();
-  mark(u, waits.max_wait_ms, `allowed ${round(waits.max_wait_ms)}`, colour("bad"));
-  if (waits.advised_max_wait_ms !== null) mark(u, waits.advised_max_wait_ms, `advised ${round(waits.advised_max_wait_ms)}`, colour("good"), 1);
+  marks(u, [[waits.max_wait_ms, `allowed ${round(waits.max_wait_ms)}`, colour("bad")], ...advised(waits)]);
+}
+
+// advised is the mark of the advised wait, where there is one.
+function advised({ advised_max_wait_ms: at }) {
+  return at === null ? [] : [[at, `advised ${round(at)}`, colour("good")]];
 }
 
 /** Shows the answer of api/v1/waits. */
@@ -79,9 +83,9 @@ const curve = new Chart(byId("curve"), 200, () => ({
   series: [{}, { stroke: colour("late"), fill: `${colour("late")}22`, width: 2, points: { show: false }, paths: globalThis.uPlot.paths.stepped({ align: 1 }) }],
   hooks: {
     draw: [(u) => {
-      mark(u, whatIf.current.max_wait_ms, `now ${round(whatIf.current.max_wait_ms)}`, colour("bad"));
-      if (whatIf.advised_max_wait_ms !== null) mark(u, whatIf.advised_max_wait_ms, `advised ${round(whatIf.advised_max_wait_ms)}`, colour("good"), 1);
-      if (wait() !== whatIf.current.max_wait_ms) mark(u, wait(), round(wait()), colour("late"), 2);
+      const now = whatIf.current.max_wait_ms;
+      const chosen = wait() === now ? [] : [[wait(), round(wait()), colour("late")]];
+      marks(u, [[now, `now ${round(now)}`, colour("bad")], ...advised(whatIf), ...chosen]);
     }],
   },
 }));
