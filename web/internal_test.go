@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -42,6 +43,36 @@ func TestRingIsBoundedAndItsViewsStay(t *testing.T) {
 	require.Zero(t, historyOf(r.view()).Skipped)
 	require.Len(t, since(r.view(), time.UnixMilli(20_051)), 50)
 	require.Len(t, after(r.view(), entry.ID{Ms: 20_090}), 10)
+}
+
+// TestPagesOfObservationsLoseNoneWithTheSameID reads on page by page over IDs that several partitions have.
+func TestPagesOfObservationsLoseNoneWithTheSameID(t *testing.T) {
+	s := &snapshot{}
+	var want []string
+	for i, ms := range []uint64{9, 8, 8, 8, 7, 6, 6, 5} { // the newest first
+		plan := "p" + strconv.Itoa(i)
+		want = append(want, plan)
+		s.items = append([]item{{id: entry.ID{Ms: ms}, obs: event.Observation{PlanID: plan}}}, s.items...)
+	}
+	for limit := 1; limit <= len(want); limit++ {
+		var got []string
+		for before := (entry.ID{}); ; {
+			page := s.observations(filter{before: before}, limit)
+			require.Equal(t, len(want)-len(got), page.Matching)
+			if page.Matching == 0 {
+				break
+			}
+			for _, o := range page.Observations {
+				got = append(got, o.PlanID)
+			}
+			var err error
+			before, err = entry.ParseID(page.Observations[len(page.Observations)-1].ID)
+			require.NoError(t, err)
+		}
+		require.Equal(t, want, got, "%d a page", limit)
+	}
+	require.Len(t, s.observations(filter{}, 2).Observations, 4)
+	require.Len(t, s.observations(filter{}, 4).Observations, 4)
 }
 
 // written is a Source with an observation at each of so many milliseconds.

@@ -70,13 +70,17 @@ func (f *filter) matches(it *item) bool {
 		(f.before == entry.ID{} || it.id.Compare(f.before) < 0)
 }
 
+// observations lists so many, and those that have the entry ID of the last one beside them, as several partitions may write
+// it: whoever reads on asks for what is before that ID.
 func (s *snapshot) observations(f filter, limit int) Observations {
 	out := Observations{Time: s.time, Observations: []Observation{}, History: historyOf(s.items)}
+	var last entry.ID // that is listed
 	for i := len(s.items) - 1; i >= 0; i-- {
 		if !f.matches(&s.items[i]) {
 			continue
 		}
-		if out.Matching++; len(out.Observations) < limit {
+		if out.Matching++; out.Matching <= limit || s.items[i].id == last {
+			last = s.items[i].id
 			out.Observations = append(out.Observations, observation(&s.items[i]))
 		}
 	}
