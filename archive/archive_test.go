@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -302,4 +303,49 @@ func BenchmarkReader(b *testing.B) {
 		require.NoError(b, in.Close())
 	}
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+// TestEmptyFiles: the last one is what a crash before its first write leaves, one before others has lost its entries.
+func TestEmptyFiles(t *testing.T) {
+	client := redistest.Start(t).Client()
+	dir := t.TempDir()
+	fill(t, client, names[0], 0, 3000)
+	once(t, client, dir)
+	want := stream(t, client, names[0])
+	all, err := segments(dir, replay.Plans)
+	require.NoError(t, err)
+	require.Greater(t, len(all), 2)
+	a, err := Open(dir)
+	require.NoError(t, err)
+	verified := func() KindInfo {
+		t.Helper()
+		kinds, err := a.Verify(t.Context())
+		require.NoError(t, err)
+		return kinds[replay.Plans]
+	}
+	require.Empty(t, verified().Unbegun)
+
+	unbegun := filepath.Join(dir, segmentName(replay.Plans, entry.ID{Ms: 1 << 40}))
+	require.NoError(t, os.WriteFile(unbegun, nil, 0o600))
+	got := verified()
+	require.Equal(t, unbegun, got.Unbegun)
+	require.Empty(t, got.Error)
+	require.EqualValues(t, len(want), *got.Entries)
+	held, err := lock(dir)
+	require.NoError(t, err)
+	require.Empty(t, verified().Unbegun, "it is about to be written")
+	require.NoError(t, held.Close())
+	once(t, client, dir)
+	require.NoFileExists(t, unbegun)
+
+	for _, damaged := range all[:2] {
+		good, err := os.ReadFile(damaged.path)
+		require.NoError(t, err)
+		require.NoError(t, os.Truncate(damaged.path, 0))
+		got = verified()
+		require.Contains(t, got.Error, damaged.path+":1: ")
+		require.Contains(t, got.Error, "empty")
+		require.NoError(t, os.WriteFile(damaged.path, good, 0o600))
+	}
+	require.Empty(t, verified().Error)
 }

@@ -33,6 +33,9 @@ func (e *fileError) Unwrap() error { return e.err }
 // errOrder is wrapped by the error about an entry whose ID is not larger than the one before.
 var errOrder = errors.New("entry IDs out of order")
 
+// errEmpty means that a file is empty which is not the last: a file begins with an entry, and the next one behind its end.
+var errEmpty = errors.New("the file is empty and another follows, so that what it held is lost; move it away to read what is left")
+
 var errGap = errors.New("the stream was trimmed before the archive had read them")
 
 // reader reads the entries of one kind. A goroutine of its own reads, unpacks and takes apart one frame ahead, so that what
@@ -71,7 +74,8 @@ func newReader(ctx context.Context, dir string, kind replay.Kind, r replay.Range
 	out.wait.Go(func() {
 		defer close(out.pages)
 		for _, s := range chosen {
-			if more := u.unpack(ctx, s.path, live && s == all[len(all)-1]); !more {
+			last := s == all[len(all)-1]
+			if more := u.unpack(ctx, s.path, last, live && last); !more {
 				return
 			}
 		}
@@ -117,10 +121,11 @@ type unpacker struct {
 	last    entry.ID
 }
 
-// unpack sends the pages of a file, and reports whether the next file is to be read.
-func (u *unpacker) unpack(ctx context.Context, path string, open bool) (more bool) {
+// unpack sends the pages of a file, and reports whether the next file is to be read. Last says that there is none, and open
+// that somebody writes to this one.
+func (u *unpacker) unpack(ctx context.Context, path string, last, open bool) (more bool) {
 	u.file, u.line = path, 0
-	ended, err := u.frames(ctx, path, open)
+	ended, err := u.frames(ctx, path, last, open)
 	if err != nil && ctx.Err() == nil {
 		select {
 		case <-u.free:
@@ -141,7 +146,7 @@ func (u *unpacker) send(ctx context.Context, p *batch) error {
 }
 
 // frames sends the pages of a file; ended says that nothing is to be read behind them, err why a frame cannot be read.
-func (u *unpacker) frames(ctx context.Context, path string, open bool) (ended bool, err error) {
+func (u *unpacker) frames(ctx context.Context, path string, last, open bool) (ended bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return false, err
@@ -153,6 +158,9 @@ func (u *unpacker) frames(ctx context.Context, path string, open bool) (ended bo
 	}
 	defer decoder.Close()
 	in := bufio.NewReaderSize(f, 1<<18)
+	if _, err := in.Peek(1); !last && errors.Is(err, io.EOF) {
+		return false, errEmpty
+	}
 	var packed []byte
 	for {
 		packed, err = readFrame(in, packed[:0])

@@ -128,6 +128,7 @@ type KindInfo struct {
 	First     string `json:"first_id,omitempty"`
 	Last      string `json:"last_id,omitempty"`
 	Trimmed   bool   `json:"trimmed_before_first"`
+	Unbegun   string `json:"unbegun,omitempty"` // the last file, when it is empty and nobody writes to it
 	// Entries, Gaps and Error are known after Verify alone.
 	Entries *int64    `json:"entries,omitempty"`
 	Gaps    []GapInfo `json:"gaps,omitempty"`
@@ -184,6 +185,7 @@ func (a *Archive) Info(ctx context.Context) ([]KindInfo, error) {
 }
 
 func (a *Archive) info(ctx context.Context, c chain) (info KindInfo, err error) {
+	live := written(c.dir) // before the list
 	all, err := segments(c.dir, c.kind)
 	if err != nil {
 		return info, err
@@ -192,12 +194,15 @@ func (a *Archive) info(ctx context.Context, c chain) (info KindInfo, err error) 
 	if c.dir != a.dir {
 		info.Partition = filepath.Base(c.dir)
 	}
-	for _, s := range all {
+	for i, s := range all {
 		stat, err := os.Stat(s.path)
 		if err != nil {
 			return info, fmt.Errorf("list the archive: %w", err)
 		}
 		info.Bytes += stat.Size()
+		if stat.Size() == 0 && i == len(all)-1 && !live {
+			info.Unbegun = s.path
+		}
 	}
 	e, err := extent(ctx, c.dir, c.kind)
 	if err != nil {

@@ -110,7 +110,7 @@ func (archiveVerify) Help() string {
   processor archive verify history
   processor archive verify history --json | jq '.streams[] | {kind, entries, gaps}'
 
-Ends with 0 when everything is whole, 1 when something is damaged, 2 when there is no archive. A gap is no damage: the stream had been trimmed before it could be read.`
+Ends with 0 when everything is whole, 1 when something is damaged, 2 when there is no archive. A gap is no damage: the stream had been trimmed before it could be read. Nor is an empty last file: the follower ended before its first write. An empty one before others is.`
 }
 
 // Run reads everything.
@@ -152,6 +152,9 @@ func showArchive(ctx context.Context, sys *system, dir string, asJSON bool,
 	}
 	p.table(table.Row{"stream", "files", "bytes", "entries", "gaps", "first", "last"}, rows, 2, 3, 4, 5)
 	for _, k := range kinds {
+		if k.Unbegun != "" {
+			p.line("%s: empty, since the follower ended before its first write; the next one removes it and reads its entries again", k.Unbegun)
+		}
 		for _, g := range k.Gaps {
 			p.line("%s may be missing between %s and %s: the stream had been trimmed", kept(k), g.After, g.Before)
 		}
