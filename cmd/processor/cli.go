@@ -46,7 +46,7 @@ type cli struct {
 func newCLI() *cli {
 	return &cli{
 		Run:  runCommand{settings: newSettings()},
-		Demo: demoCommand{settings: newSettings()},
+		Demo: demoCommand{settings: newSettings(whereRedisIs...)},
 		Standin: standinCommand{
 			Planner: standinPlanner{settings: newSettings()},
 			Gate:    standinGate{settings: newSettings()},

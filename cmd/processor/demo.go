@@ -24,6 +24,11 @@ type demoCommand struct {
 	JSON     bool           `name:"json" help:"Print one JSON object a line."`
 }
 
+// whereRedisIs are the settings that are those of a live Redis and count for nothing in a demo.
+var whereRedisIs = []string{
+	"REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_SENTINELS", "REDIS_MASTER_NAME", "REDIS_CLUSTER",
+}
+
 // Help is the end of `processor demo --help`.
 func (demoCommand) Help() string {
 	return `Examples:
@@ -37,6 +42,12 @@ Needs nothing but itself: a Redis inside the process, stand-ins for the apply la
 
 // Run shows it.
 func (c *demoCommand) Run(ctx context.Context, sys *system) error {
+	given := c.given()
+	for _, variable := range whereRedisIs {
+		if _, ok := given[variable]; ok {
+			return usage("a demo takes no --%s; --redis URL says which Redis to use", config.FlagName(variable))
+		}
+	}
 	usual := *sys
 	usual.environ = slices.Concat([]string{
 		"P28_HEAT_LOOKUP_PREFIX=" + pipeline.LookupPrefix,

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
+	"heatobserver/config"
 	"heatobserver/internal/redistest"
 )
 
@@ -114,5 +117,23 @@ func TestDemoKeepsOffTheRedisOfTheEnvironment(t *testing.T) {
 	}
 	if keys := server.Client().DBSize(context.WithoutCancel(t.Context())).Val(); keys != 0 {
 		t.Errorf("%d keys were written to the Redis of the environment", keys)
+	}
+}
+
+// TestDemoTakesItsRedisFromOneFlag: what else says where Redis is does not stand in the help, and is refused.
+func TestDemoTakesItsRedisFromOneFlag(t *testing.T) {
+	code, help, _ := processor(t, nil, "demo", "--help")
+	require.Zero(t, code)
+	for _, flag := range []string{"--redis=URL", "--redis-db=", "--redis-password=", "--redis-tls-ca="} {
+		require.Contains(t, help, flag)
+	}
+	_, run, _ := processor(t, nil, "run", "--help")
+	for _, variable := range whereRedisIs {
+		flag := "--" + config.FlagName(variable)
+		require.NotContains(t, help, flag+"=")
+		require.Contains(t, run, flag+"=")
+		code, _, stderr := processor(t, nil, "demo", flag, "1")
+		require.Equal(t, config.ExitNotCarriedOut, code)
+		require.Contains(t, stderr, "a demo takes no "+flag+"; --redis URL")
 	}
 }

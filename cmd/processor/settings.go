@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,17 +23,21 @@ type settings struct {
 	variables []string
 }
 
-// newSettings makes the flags from config.Settings, so that no setting is ever without one.
-func newSettings() *settings {
+// newSettings makes the flags from config.Settings, so that no setting is ever without one. Those of the hidden variables
+// are not shown by --help.
+func newSettings(hidden ...string) *settings {
 	s := &settings{}
 	var fields []reflect.StructField
 	add := func(variable string, typ reflect.Type, group, placeholder, help string) {
 		s.variables = append(s.variables, variable)
+		tag := fmt.Sprintf("name:%q group:%q placeholder:%q help:%q", config.FlagName(variable), group, placeholder, help)
+		if slices.Contains(hidden, variable) {
+			tag += ` hidden:""`
+		}
 		fields = append(fields, reflect.StructField{
 			Name: "F" + strconv.Itoa(len(fields)),
 			Type: typ,
-			Tag: reflect.StructTag(fmt.Sprintf("name:%q group:%q placeholder:%q help:%q",
-				config.FlagName(variable), group, placeholder, help)),
+			Tag:  reflect.StructTag(tag),
 		})
 	}
 	for _, setting := range config.Settings() {
