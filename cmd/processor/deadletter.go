@@ -211,7 +211,7 @@ func (deadletterRedrive) Help() string {
   processor deadletter redrive --all --reason handler_failed --from -1h --dry-run
   processor deadletter redrive --all --reason handler_failed --from -1h --yes
 
-Each goes back to the one group that gave it up, through the redrive stream (P28_REDRIVE_STREAM), and leaves the dead letters. Its publish time stays that of the original entry, so a late observation looks once and does not wait. What was observed already is not observed again while the dedupe key lives (P28_DEDUPE_TTL_SEC). What fails again is a dead letter again. One whose fields did not fit is refused and stays.
+Each goes back to the one group that gave it up, through the redrive stream (P28_REDRIVE_STREAM), and leaves the dead letters. Its publish time stays that of the original entry, so a late observation has only what is left of its allowed wait, as a rule one look. What was observed already is not observed again while the dedupe key lives (P28_DEDUPE_TTL_SEC). What fails again is a dead letter again. One whose fields did not fit is refused and stays.
 
 Ends with 1 when some were refused or gone, and with 2 when --all lacks --yes or --dry-run.`
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -73,6 +74,14 @@ func TestREADME(t *testing.T) {
 			kind = "run"
 			observer = launch(t, environ, words[3:]...)
 			observer.addr()
+		case strings.HasPrefix(bare, "go run ./cmd/processor replay "):
+			kind = "replay"
+			page := filepath.Join(t.TempDir(), "report.html")
+			here := strings.NewReplacer("replay/testdata", "../../replay/testdata", "report.html", page).Replace(bare)
+			code, stdout, stderr := processor(t, environ, strings.Fields(here)[3:]...)
+			require.Zero(t, code, stderr)
+			require.Contains(t, stdout, "96.21 %", "the picture below it shows another history")
+			require.FileExists(t, page)
 		case strings.HasPrefix(bare, "go run ./cmd/processor "):
 			kind = words[3]
 			code, _, stderr := processor(t, environ, append(words[3:], "--help")...)
@@ -104,7 +113,7 @@ func TestREADME(t *testing.T) {
 		tried[kind]++
 	}
 	observer.end()
-	for _, kind := range []string{"demo", "make", "export", "run", "XADD", "HSET", "redis-cli", "curl"} {
+	for _, kind := range []string{"demo", "make", "export", "run", "XADD", "HSET", "redis-cli", "curl", "replay"} {
 		require.Positive(t, tried[kind], "the README lost its %s", kind)
 	}
 }
