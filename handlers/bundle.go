@@ -137,11 +137,3 @@ func (a answers) fill(s Settings, i int, point event.Point, v event.Verdict) {
 	s.fill(&a.out[i], a.questions[p.at], p.plan, point, v, s.Now())
 	a.messages[p.at] = &a.out[i]
 }
-
-// fill makes a message of an observation.
-func (s Settings) fill(out, question *message.Message, plan event.Plan, point event.Point, v event.Verdict, now time.Time) {
-	o := event.Observe(plan, point, v, now)
-	out.UUID = o.UUID()
-	out.Payload = message.Payload(o.AppendFields(make([]byte, 0, 768), s.MaxDebugChars))
-	out.SetContext(question.Context())
-}

@@ -41,6 +41,14 @@ func (s Settings) answer(msg *message.Message, plan event.Plan, point event.Poin
 	return []*message.Message{out}
 }
 
+// fill makes a message of an observation.
+func (s Settings) fill(out, question *message.Message, plan event.Plan, point event.Point, v event.Verdict, now time.Time) {
+	o := event.Observe(plan, point, v, now)
+	out.UUID = o.UUID()
+	out.Payload = message.Payload(o.AppendFields(make([]byte, 0, 768), s.MaxDebugChars))
+	out.SetContext(question.Context())
+}
+
 // sleepUntil returns the cause of ctx when that ends before t, by the clock now.
 func sleepUntil(ctx context.Context, now func() time.Time, t time.Time) error {
 	timer := time.NewTimer(t.Sub(now()))
