@@ -9,7 +9,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"heatobserver/config"
-	"heatobserver/entry"
 	"heatobserver/event"
 	"heatobserver/handlers"
 	"heatobserver/middleware"
@@ -31,7 +30,7 @@ func (p *processor) addHandlers(router *message.Router) error {
 	if p.cfg.EarlyEnabled() {
 		err := p.addHandler(router, observer{
 			name: early, group: p.cfg.Groups.Early, inFlight: p.cfg.Early.MaxInflight, handle: handlers.NewEarly(p.reader, settings),
-			bundle: handlers.NewEarlyBundle(p.reader, settings), bundles: func(entry.ID) bool { return true },
+			bundle: handlers.NewEarlyBundle(p.reader, settings), bundles: true,
 		})
 		if err != nil {
 			return err
@@ -51,15 +50,12 @@ func (p *processor) addHandlers(router *message.Router) error {
 	} else {
 		inFlight++ // one plan that finds no place, or nobody would notice saturation and log it
 	}
-	o := observer{
+	return p.addHandler(router, observer{
 		name: late, group: p.cfg.Groups.Late, inFlight: inFlight, handle: handlers.NewLate(p.waiter, settings),
-		bundle: handlers.NewLateBundle(p.waiter, settings, p.saturation.Note), bundles: func(entry.ID) bool { return true },
-		own: []message.HandlerMiddleware{p.saturation.Middleware},
-	}
-	if skip {
-		o.bundles = nil // at saturation everything beyond the limit is skipped, whatever its age
-	}
-	return p.addHandler(router, o)
+		bundle:  handlers.NewLateBundle(p.waiter, settings, p.saturation.Note),
+		bundles: !skip, // at saturation everything beyond the limit is skipped, whatever its age
+		own:     []message.HandlerMiddleware{p.saturation.Middleware},
+	})
 }
 
 // observer is one of the two handlers before it has its transport.
@@ -70,7 +66,7 @@ type observer struct {
 	own         []message.HandlerMiddleware // beside those that both have
 
 	bundle  handlers.Bundle
-	bundles func(entry.ID) bool // which entries may be bundled; nil for none
+	bundles bool // its entries travel in bundles
 }
 
 // addHandler gives a handler its own group and transport. The middleware is added from the outside in; its order is part
@@ -80,7 +76,7 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 	log := p.log.With("handler", name)
 	events := p.tracer.Events(p.metrics, p.cfg.Streams.Observed)
 	if p.cfg.Throttle.PerSec > 0 || p.cfg.Throttle.FleetPerSec > 0 {
-		o.bundles = nil // the limit holds for each plan
+		o.bundles = false // the limit holds for each plan
 	}
 	out := p.cfg.Output
 	partitions := partitionsOf(p.cfg)
@@ -91,7 +87,7 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 		MaxInFlight:  o.inFlight + max(0, len(partitions)-1), // an idle reader holds room for one entry
 		Partitions:   partitions,
 		Batch:        min(p.cfg.Read.Batch, o.inFlight),
-		Bundle:       o.bundles,
+		Bundles:      o.bundles,
 		Block:        p.cfg.Read.Block,
 		MinIdle:      p.cfg.Read.ClaimMinIdle,
 		CloseTimeout: p.cfg.DrainTimeout,
@@ -193,6 +189,9 @@ func (p *processor) observeGroups() {
 	p.metrics.gauge("clock_offset_seconds", "What the clock of Redis is ahead of the local one; it is corrected.", nil,
 		func() float64 { return p.clock.Offset().Seconds() })
 }
+
+// consumer is the consumer name of this process in both groups.
+func (p *processor) consumer() string { return p.cfg.Groups.Consumer + "-" + process }
 
 // process tells this process from all others, also from its predecessor, which may be a zombie that wakes up.
 var process = strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixMilli(), 36)

@@ -52,9 +52,6 @@ func (p *processor) newPage() (*web.Page, error) {
 	})
 }
 
-// consumer is the consumer name of this process in both groups.
-func (p *processor) consumer() string { return p.cfg.Groups.Consumer + "-" + process }
-
 // version is that of the program, as far as it was built with one.
 func version() string {
 	if build, ok := debug.ReadBuildInfo(); ok {

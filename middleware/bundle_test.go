@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"heatobserver/entry"
 	"heatobserver/internal/redistest"
 	"heatobserver/middleware"
 	"heatobserver/stream"
@@ -29,7 +28,7 @@ func TestBundled(t *testing.T) {
 			log := slog.New(slog.DiscardHandler)
 			subscriber, err := stream.NewSubscriber(server.Client(), stream.SubscriberConfig{
 				Group: "g", Consumer: "c", Start: stream.StartFirst, Block: 50 * time.Millisecond, Logger: log,
-				Bundle: func(entry.ID) bool { return true },
+				Bundles: true,
 			})
 			require.NoError(t, err)
 			publisher, err := stream.NewPublisher(server.Client(), stream.PublisherConfig{Fields: []string{"n"}, Logger: log})

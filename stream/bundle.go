@@ -66,25 +66,16 @@ func answersFrom(ctx context.Context) []*message.Message {
 	return answers
 }
 
-// deliverTogether sends what was read or claimed at once: what may be bundled as one message, the rest one by one.
+// deliverTogether sends what was read or claimed at once, as one message where there are bundles.
 func (s *subscription) deliverTogether(deliveries []*Delivery) {
-	if s.cfg.Bundle == nil || s.redrive {
-		s.deliverAll(deliveries)
-		return
-	}
-	together := make([]*Delivery, 0, len(deliveries))
-	rest := deliveries[:0]
-	for _, d := range deliveries {
-		if s.cfg.Bundle(d.entry.ID) {
-			together = append(together, d)
-		} else {
-			rest = append(rest, d)
+	switch {
+	case !s.cfg.Bundles || s.redrive:
+		for _, d := range deliveries {
+			s.deliver(d)
 		}
+	case len(deliveries) > 0:
+		s.deliverBundle(deliveries)
 	}
-	if len(together) > 0 {
-		s.deliverBundle(together)
-	}
-	s.deliverAll(rest)
 }
 
 // deliverBundle sends one message for all of the deliveries and watches over it.

@@ -18,7 +18,7 @@ func bundled(t *testing.T, n int) (w *world, s *stream.Subscriber, out <-chan *m
 	w.group()
 	w.add(n)
 	cfg := w.config("me")
-	cfg.Bundle = func(entry.ID) bool { return true }
+	cfg.Bundles = true
 	s, out = w.subscribe(nil, cfg)
 	m = next(t, out)
 	b = stream.BundleFrom(m.Context())

@@ -53,12 +53,6 @@ func (s *subscription) readAgain(d *Delivery) {
 	}
 }
 
-func (s *subscription) deliverAll(deliveries []*Delivery) {
-	for _, d := range deliveries {
-		s.deliver(d)
-	}
-}
-
 // release is the end of take.
 func (s *subscription) release(d *Delivery, handBack bool) {
 	s.mu.Lock()

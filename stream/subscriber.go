@@ -12,8 +12,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/redis/go-redis/v9"
-
-	"heatobserver/entry"
 )
 
 // SubscriberConfig says what a Subscriber reads and as whom.
@@ -52,9 +50,9 @@ type SubscriberConfig struct {
 	// Lookback: see Start. Default: 0.
 	Lookback time.Duration
 
-	// Bundle says which of the entries that come in one read or claim travel together as one message (see Bundle). Default: none;
-	// a handler has to know of bundles.
-	Bundle func(id entry.ID) bool
+	// Bundles has the entries that come in one read or claim travel together as one message (see Bundle); a handler has to
+	// know of bundles. Redriven ones come each by itself all the same. Default: false.
+	Bundles bool
 
 	// KeyPrefix begins the keys of our own: cursor:<group>, totals and the marks of dead letters, and the channel
 	// nudge. Default: "stream:".
