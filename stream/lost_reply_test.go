@@ -104,6 +104,22 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
+// TestPublishedOnce: what answers nothing is added once, also through a client that repeats by itself and when the reply
+// was lost.
+func TestPublishedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	proxy, client := w.through(func(o *redis.Options) { o.MaxRetries = 3 })
+	require.NoError(t, client.Ping(w.ctx).Err())
+	pub := w.publisher(client)
+	proxy.DropReplies(1, "xadd")
+	fields := entry.Make("name", "value")
+	require.Error(t, pub.Publish("plain", message.NewMessage("1", message.Payload(fields))))
+	require.EqualValues(t, 1, proxy.Dropped())
+	require.NoError(t, pub.Publish("plain", message.NewMessage("2", message.Payload(fields))))
+	require.EqualValues(t, 2, w.admin.XLen(w.ctx, "plain").Val())
+}
+
 // TestEffectivelyOnce: a router whose handlers fail at random and whose connections are cut answers every entry once.
 func TestEffectivelyOnce(t *testing.T) {
 	n := 5000
