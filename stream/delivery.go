@@ -26,7 +26,7 @@ type Delivery struct {
 	at  time.Time // since when the entry has not been idle for Redis; guarded by sub.mu
 	// parked: no message is under way, see Bundle.Park; guarded by sub.mu
 	parked bool
-	again  bool // the entry was read once more while it was in hand; guarded by sub.mu
+	again  bool // the entry was read or claimed once more while it was in hand; guarded by sub.mu
 	// brings is what the contexts of its messages hold since it was resumed; nil before
 	brings atomic.Pointer[keepsake]
 

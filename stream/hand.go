@@ -21,9 +21,7 @@ func (s *subscription) take(entries []Entry, counts []int64) []*Delivery {
 	for i, e := range entries {
 		switch {
 		case s.held[e.ID] != nil || s.settledMeanwhile[e.ID]:
-			if counts == nil {
-				s.readAgain(s.held[e.ID])
-			}
+			s.tookAgain(s.held[e.ID])
 			continue
 		case s.draining:
 			s.returned = append(s.returned, e.ID)
@@ -40,10 +38,11 @@ func (s *subscription) take(entries []Entry, counts []int64) []*Delivery {
 	return taken
 }
 
-// readAgain is for an entry that is refused though it was read, from a group that was built again. What settles the
-// delivery in hand, nil if that is over, may have gone to the old group, and then the new one has the entry pending with
-// nobody to settle it. All such are looked for at once, when none is in hand any more. The caller holds mu.
-func (s *subscription) readAgain(d *Delivery) {
+// tookAgain is for an entry that is refused though Redis gave it to us once more: it was read from a group that was built
+// again, or claimed from a consumer that had it meanwhile. What settles the delivery in hand, nil if that is over, may have
+// been done before, to the old group or while the entry was the other's, and then it is pending here with nobody to settle
+// it. All such are looked for at once, when none is in hand any more. The caller holds mu.
+func (s *subscription) tookAgain(d *Delivery) {
 	switch {
 	case d == nil:
 		s.uncertain.Store(true)

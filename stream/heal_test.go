@@ -143,6 +143,52 @@ func TestReadAgainWhileItIsSettled(t *testing.T) {
 	}
 }
 
+// TestClaimedWhileItIsSettled: an entry is answered too late, another consumer has it by then and hands it back, and we claim
+// it before we hear that the answer was held back. It does not stay pending until somebody's sweep.
+func TestClaimedWhileItIsSettled(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("a")
+	cfg.MinIdle = 5 * time.Minute
+	proxy, client := w.through(func(o *redis.Options) { o.ReadTimeout = 20 * time.Second })
+	_, out := w.subscribe(nil, cfg)
+	pub := w.publisher(client)
+	for range 2 { // the script is known to the server then
+		w.add(1)
+		m := next(t, out)
+		require.NoError(t, pub.Publish("out", answer(m)))
+		m.Ack()
+	}
+	eventually(t, "two are settled", func() bool { return w.pending() == 0 })
+
+	id := w.add(1)[0]
+	m := next(t, out)
+	require.NoError(t, w.admin.Do(w.ctx, "XCLAIM", testStream, testGroup, "b", 0, id, "IDLE", time.Hour.Milliseconds(), "JUSTID").Err())
+	proxy.Latency(3 * time.Second)
+	before := w.commands("exists")
+	published := make(chan error, 1)
+	go func() { published <- pub.Publish("out", answer(m)) }()
+	eventually(t, "the answer is held back", func() bool { return w.commands("exists") > before })
+	require.NoError(t, w.admin.Publish(w.ctx, "own:nudge", testGroup).Err())
+	eventually(t, "the entry is claimed", func() bool {
+		return w.admin.XPending(w.ctx, testStream, testGroup).Val().Consumers["a"] == 1
+	})
+	require.NoError(t, <-published)
+	m.Ack()
+	proxy.Latency(0)
+	require.EqualValues(t, 1, w.events.get("fenced"))
+
+	again := next(t, out)
+	require.Equal(t, id, again.UUID)
+	require.NoError(t, pub.Publish("out", answer(again)))
+	again.Ack()
+	eventually(t, "nothing stays pending", func() bool { return w.pending() == 0 })
+	answers := w.answers()
+	require.Len(t, answers, 3)
+	for id, n := range answers {
+		require.Equal(t, 1, n, id)
+	}
+}
+
 func (w *world) cursor() string { return w.admin.Get(w.ctx, "own:cursor:g:in").Val() }
 
 // cursorBetween: the stored cursor has reached entry low and lies below entry high. IDs are numbers: as text, the

@@ -51,7 +51,7 @@ type subscription struct {
 
 	mu       sync.Mutex
 	held     map[entry.ID]*Delivery
-	again    int         // of those in hand how many were read once more
+	again    int         // of those in hand how many were read or claimed once more
 	took     bool        // something was taken into hand since the group was tended
 	returned []entry.ID  // to be handed back
 	resumed  []*Delivery // resumed and not yet sent, see Bundle.Park
