@@ -17,6 +17,9 @@ const (
 	// long nobody can be dead yet. probeAgain is when a look is repeated that failed, or that found somebody dead.
 	probeEvery = 5 * time.Second
 	probeAgain = time.Second
+	// strayAfter is how many looks in a row must find more pending for ourselves than we have in hand, until it is believed:
+	// what a read is just bringing is such, for a moment.
+	strayAfter = 3
 	// sweepEvery is how often the fleet passes over everything pending whatever the consumers look like: half a second
 	// of Redis for 100,000 entries. Each consumer does so every that many times their number.
 	sweepEvery = time.Minute
@@ -28,6 +31,7 @@ func (s *subscription) claim(ctx context.Context) {
 	probe := time.NewTimer(min(probeAgain, s.cfg.MinIdle))
 	defer probe.Stop()
 	swept := time.Now()
+	strays := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -39,7 +43,14 @@ func (s *subscription) claim(ctx context.Context) {
 				probe.Reset(probeAgain)
 				continue // the reader says what is wrong
 			}
-			if found.died { // until nothing is left of it
+			if strays++; !found.strays {
+				strays = 0
+			}
+			if strays == strayAfter {
+				s.uncertain.Store(true)
+				strays = 0
+			}
+			if found.died || strays > 0 { // until nothing is left of it
 				found.next = min(probeAgain, found.next)
 			}
 			probe.Reset(min(probeEvery, found.next))
@@ -68,12 +79,14 @@ func (s *subscription) claimSoon() {
 type fleet struct {
 	consumers int
 	died      bool          // one with entries pending is idle for min idle
+	strays    bool          // more is pending for ourselves than is in hand
 	next      time.Duration // until one that is quiet now will have been; whoever is not, or comes later, takes min idle
 }
 
 // probe looks at the consumers, and removes those that are long gone.
 func (s *subscription) probe(ctx context.Context) (found fleet, err error) {
 	found.next = s.cfg.MinIdle
+	before := s.ours()
 	consumers, err := s.client.XInfoConsumers(ctx, s.stream, s.cfg.Group).Result()
 	if err != nil {
 		return found, fmt.Errorf("list consumers of %s: %w", s.cfg.Group, err)
@@ -82,6 +95,7 @@ func (s *subscription) probe(ctx context.Context) (found fleet, err error) {
 	for _, c := range consumers {
 		switch {
 		case c.Name == s.cfg.Consumer:
+			found.strays = c.Pending > int64(max(before, s.ours()))
 		case c.Pending > 0 && c.Idle >= s.cfg.MinIdle:
 			found.died = true
 		case c.Pending > 0:
@@ -284,6 +298,13 @@ func (s *subscription) recoverSome(ctx context.Context, from entry.ID, n int) (n
 	}
 	s.noteTaken(t, time.Since(start))
 	return next, s.take(t.entries, t.counts), nil
+}
+
+// ours is how many entries are pending here with our knowing.
+func (s *subscription) ours() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held) + len(s.returned)
 }
 
 func (s *subscription) holds(id entry.ID) bool {

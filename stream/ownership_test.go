@@ -36,6 +36,22 @@ func TestClaimsFromTheDead(t *testing.T) {
 	require.EqualValues(t, n, w.events.get("taken"))
 }
 
+// TestFindsStrays: what is pending for a consumer without its knowing, for whatever reason, is found by it, as nobody else
+// would: others see that it is alive.
+func TestFindsStrays(t *testing.T) {
+	w := newWorld(t)
+	w.group()
+	w.add(3)
+	cfg := w.config("a")
+	cfg.MinIdle = 5 * time.Minute
+	w.readAs(cfg.Consumer, 2) // a failover could have forgotten that they were settled
+	var got seen
+	_, out := w.subscribe(nil, cfg)
+	ackAll(out, &got)
+	eventually(t, "all are handled", func() bool { return got.len() == 3 && w.pending() == 0 })
+	require.Empty(t, got.twice())
+}
+
 // TestClaimsWhatWasHandedBackUnheard: who does not listen yet when another consumer drains takes over what that hands back as
 // soon as it does, and not by min idle alone.
 func TestClaimsWhatWasHandedBackUnheard(t *testing.T) {
