@@ -2,9 +2,14 @@ package verify
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -14,9 +19,32 @@ const (
 	clockRounds = 5
 )
 
+// servers are probes of every primary of a Cluster, and p itself where there is one server.
+func (p *probe) servers(ctx context.Context) ([]*probe, error) {
+	cluster, ok := p.redis.(*redis.ClusterClient)
+	if !ok {
+		return []*probe{p}, nil
+	}
+	var mu sync.Mutex
+	var all []*probe
+	err := cluster.ForEachMaster(ctx, func(_ context.Context, primary *redis.Client) error {
+		one := *p
+		one.server, one.place = primary, primary.Options().Addr
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, &one)
+		return nil
+	})
+	if err == nil && len(all) == 0 {
+		err = errors.New("the cluster has no primary")
+	}
+	slices.SortFunc(all, func(a, b *probe) int { return strings.Compare(a.place, b.place) })
+	return all, err
+}
+
 // info is a section of INFO.
 func (p *probe) info(ctx context.Context, section string) (map[string]string, error) {
-	text, err := p.redis.Info(ctx, section).Result()
+	text, err := p.server.Info(ctx, section).Result()
 	facts := map[string]string{}
 	for line := range strings.Lines(text) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
@@ -148,7 +176,7 @@ func (p *probe) clock(ctx context.Context) Check {
 	var offset, best time.Duration = 0, -1
 	for range clockRounds {
 		began, before := time.Now(), p.Now()
-		server, err := p.redis.Time(ctx).Result()
+		server, err := p.server.Time(ctx).Result()
 		if err != nil {
 			return cannot(err)
 		}

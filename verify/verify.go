@@ -81,27 +81,30 @@ type GateEnv struct {
 	Set      bool   // whether it is there
 }
 
-// probe is what a check has: a way to look, and what should be seen, at one partition.
+// probe is what a check has: a way to look, and what should be seen, at one partition or of one server.
 type probe struct {
 	Setup
 	Part
 	redis   redis.UniversalClient
-	decided *decisions // of all probes
+	server  redis.Cmdable // whose INFO and clock are looked at: redis, or a primary of a Cluster
+	place   string        // what is looked at, where there are several
+	decided *decisions    // of all probes
 }
 
 // check looks at one subject. Its name is given by the table in Run.
 type check struct {
-	name  string
-	look  func(*probe, context.Context) Check
-	parts scope
+	name string
+	look func(*probe, context.Context) Check
+	at   scope
 }
 
-// scope says at which partitions a check looks.
-type scope bool
+// scope says where a check looks.
+type scope int
 
 const (
-	once scope = false // what it looks at is that of all
-	each scope = true
+	once   scope = iota // what it looks at is that of all
+	each                // at each partition
+	server              // at the server, or each primary of a Cluster
 )
 
 // Run carries out all checks.
@@ -114,7 +117,7 @@ func Run(ctx context.Context, client redis.UniversalClient, setup Setup) Report 
 	var probes []*probe
 	decided := &decisions{}
 	for _, part := range setup.Parts {
-		probes = append(probes, &probe{Setup: setup, Part: part, redis: client, decided: decided})
+		probes = append(probes, &probe{Setup: setup, Part: part, redis: client, server: client, place: part.Plans, decided: decided})
 	}
 	checks := []check{
 		{"golden chain", (*probe).golden, each},
@@ -132,12 +135,12 @@ func Run(ctx context.Context, client redis.UniversalClient, setup Setup) Report 
 		{"apply layer port", (*probe).applyPort, once},
 		{"heat gate port", (*probe).gatePort, once},
 		{"heat bridge port", (*probe).bridgePort, once},
-		{"redis version", (*probe).version, once},
-		{"redis persistence", (*probe).persistence, once},
-		{"redis eviction", (*probe).eviction, once},
-		{"redis memory", (*probe).memory, once},
-		{"redis replication", (*probe).replication, once},
-		{"clock", (*probe).clock, once},
+		{"redis version", (*probe).version, server},
+		{"redis persistence", (*probe).persistence, server},
+		{"redis eviction", (*probe).eviction, server},
+		{"redis memory", (*probe).memory, server},
+		{"redis replication", (*probe).replication, server},
+		{"clock", (*probe).clock, server},
 		{"retention", (*probe).retention, each},
 		{"redis rights", (*probe).rights, each},
 		{"metrics", (*probe).metrics, once},
@@ -157,28 +160,44 @@ func Run(ctx context.Context, client redis.UniversalClient, setup Setup) Report 
 	return conclude(slices.Concat(results, rules(results)), setup.Strict)
 }
 
-// run looks at every partition that the check is about, all at once, and gives the worst that it found.
+// run looks at every partition or server that the check is about.
 func (c check) run(ctx context.Context, probes []*probe) Check {
-	if c.parts == once || len(probes) == 1 {
+	kind := "partitions"
+	switch c.at {
+	case once:
+		probes = probes[:1]
+	case server:
+		kind = "primaries"
+		var err error
+		if probes, err = probes[0].servers(ctx); err != nil {
+			return cannot(err)
+		}
+	}
+	if len(probes) == 1 {
 		return c.look(probes[0], ctx)
 	}
+	return c.worst(ctx, probes, kind)
+}
+
+// worst looks with all probes at once, and gives the worst that they found.
+func (c check) worst(ctx context.Context, probes []*probe, kind string) Check {
 	found := make([]Check, len(probes))
 	var wg sync.WaitGroup
 	for i, p := range probes {
 		wg.Go(func() { found[i] = c.look(p, ctx) })
 	}
 	wg.Wait()
-	worst, like, where := found[0], 0, probes[0].Plans
+	worst, like, where := found[0], 0, probes[0].place
 	for i, f := range found {
 		if worse(f.Verdict, worst.Verdict) {
-			worst, like, where = f, 0, probes[i].Plans
+			worst, like, where = f, 0, probes[i].place
 		}
 		if f.Verdict == worst.Verdict {
 			like++
 		}
 	}
 	if worst.Verdict != Skip {
-		worst.Seen = fmt.Sprintf("%s, one of %d of %d partitions like it: %s", where, like, len(found), worst.Seen)
+		worst.Seen = fmt.Sprintf("%s, one of %d of %d %s like it: %s", where, like, len(found), kind, worst.Seen)
 	}
 	return worst
 }
