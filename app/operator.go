@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,9 +34,23 @@ func reach(ctx context.Context, client redis.UniversalClient, cfg config.Config)
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := client.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("reach Redis at %s (REDIS_URL, REDIS_HOST, REDIS_PORT): %w", cfg.Redis.Where(), err) // without secrets
+		return fmt.Errorf("reach Redis at %s (REDIS_URL, REDIS_HOST, REDIS_PORT): %w%s", cfg.Redis.Where(), err, advice(cfg.Redis, err)) // without secrets
 	}
 	return nil
+}
+
+// advice is what to look at when Redis closed the connection before it had answered. One that wants a client certificate
+// says so only behind the handshake, where the client may be writing already and then sees nothing but a reset.
+func advice(r config.Redis, err error) string {
+	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	settings, _ := r.TLSConfig() // bad ones were refused with the configuration
+	switch {
+	case closed && settings == nil:
+		return "; should it speak TLS only, give REDIS_TLS_CA or a rediss:// URL"
+	case settings != nil && len(settings.Certificates) == 0 && (closed || strings.Contains(err.Error(), "certificate required")):
+		return "; should it want a client certificate, give REDIS_TLS_CERT and REDIS_TLS_KEY"
+	}
+	return ""
 }
 
 // operateSetup is what the workers of this configuration run with.

@@ -83,9 +83,9 @@ func TestTLS(t *testing.T) {
 		{"wrong password", append([]string{"REDIS_URL=" + rediss("wr0ng-"+secret)}, own...), 2, "WRONGPASS"},
 		{"authority unknown", []string{"REDIS_URL=" + rediss(secret)}, 2, "unknown authority"},
 		{"authority of another", append([]string{"REDIS_URL=" + rediss(secret), "REDIS_TLS_CA_FILE=" + foreignCA}, own[1:]...), 2, "unknown authority"},
-		{"no client certificate", append([]string{"REDIS_URL=" + rediss(secret)}, own[0]), 2, "certificate required"},
+		{"no client certificate", append([]string{"REDIS_URL=" + rediss(secret)}, own[0]), 2, "should it want a client certificate, give REDIS_TLS_CERT and REDIS_TLS_KEY"},
 		{"certificate without its key", append([]string{"REDIS_URL=" + rediss(secret)}, own[:2]...), 78, "REDIS_TLS_KEY"},
-		{"no TLS", []string{"REDIS_URL=redis://:" + secret + "@" + server.Addr()}, 2, "reach Redis"},
+		{"no TLS", []string{"REDIS_URL=redis://:" + secret + "@" + server.Addr()}, 2, "should it speak TLS only, give REDIS_TLS_CA or a rediss:// URL"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			code, stdout, stderr := processor(t, append(tc.environ, usual...), "status")
