@@ -50,9 +50,9 @@ func StartCluster(t T, primaries int) *Cluster {
 		c.do(replica, "CLUSTER", "REPLICATE", c.id(c.Nodes[i]))
 	}
 	c.AwaitOK()
-	c.await("all replicas have their data", func(node *Server) bool {
+	c.await("all replicas have their data, and their primaries know it", func(node *Server) bool {
 		info := c.text(node, "INFO", "replication")
-		return strings.Contains(info, "connected_slaves:1") || strings.Contains(info, "master_link_status:up")
+		return strings.Contains(info, ",state=online,") || strings.Contains(info, "master_link_status:up")
 	})
 	return c
 }
