@@ -185,7 +185,8 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	// The group must exist when Subscribe returns, where that can be had: what is published from now on is for it.
 	for _, r := range readers {
 		if err := r.ensureGroup(ctx); hasPrefix(err, "WRONGTYPE") {
-			s.leave(readers)
+			s.forget(readers)
+			s.wg.Done()
 			return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
 		}
 	}
@@ -196,8 +197,9 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		}
 		running.Go(func() { s.nudges(ctx, readers) })
 		running.Wait()
-		s.leave(readers)
+		s.forget(readers) // who sees the channel closed may subscribe again
 		close(readers[0].out)
+		s.wg.Done() // last: the channel is closed when Close returns
 	}()
 	return readers[0].out, nil
 }
@@ -221,14 +223,13 @@ func (s *Subscriber) enter(ctx context.Context, topic string) ([]*subscription, 
 	return readers, nil
 }
 
-// leave is the end of enter.
-func (s *Subscriber) leave(readers []*subscription) {
+// forget is the end of enter, but for the count of those that Close waits for.
+func (s *Subscriber) forget(readers []*subscription) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, r := range readers {
 		delete(s.subs, r.stream)
 	}
-	s.mu.Unlock()
-	s.wg.Done()
 }
 
 // SubscribeInitialize creates stream and group.
