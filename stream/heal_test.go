@@ -116,13 +116,7 @@ func TestReadAgainWhileItIsSettled(t *testing.T) {
 	_, out := w.subscribe(nil, cfg)
 	proxy, client := w.through(func(o *redis.Options) { o.ReadTimeout = 20 * time.Second })
 	pub := w.publisher(client)
-	for range 2 { // the script is known to the server then
-		w.add(1)
-		m := next(t, out)
-		require.NoError(t, pub.Publish("out", answer(m)))
-		m.Ack()
-	}
-	eventually(t, "two are settled", func() bool { return w.pending() == 0 })
+	w.answerTwo(out, pub)
 
 	w.add(1)
 	m := next(t, out)
@@ -152,13 +146,7 @@ func TestClaimedWhileItIsSettled(t *testing.T) {
 	proxy, client := w.through(func(o *redis.Options) { o.ReadTimeout = 20 * time.Second })
 	_, out := w.subscribe(nil, cfg)
 	pub := w.publisher(client)
-	for range 2 { // the script is known to the server then
-		w.add(1)
-		m := next(t, out)
-		require.NoError(t, pub.Publish("out", answer(m)))
-		m.Ack()
-	}
-	eventually(t, "two are settled", func() bool { return w.pending() == 0 })
+	w.answerTwo(out, pub)
 
 	id := w.add(1)[0]
 	m := next(t, out)
@@ -187,6 +175,18 @@ func TestClaimedWhileItIsSettled(t *testing.T) {
 	for id, n := range answers {
 		require.Equal(t, 1, n, id)
 	}
+}
+
+// answerTwo adds two entries and answers them, so that the server knows the script.
+func (w *world) answerTwo(out <-chan *message.Message, pub message.Publisher) {
+	w.t.Helper()
+	for range 2 {
+		w.add(1)
+		m := next(w.t, out)
+		require.NoError(w.t, pub.Publish("out", answer(m)))
+		m.Ack()
+	}
+	eventually(w.t, "two are settled", func() bool { return w.pending() == 0 })
 }
 
 func (w *world) cursor() string { return w.admin.Get(w.ctx, "own:cursor:g:in").Val() }
