@@ -88,6 +88,16 @@ func asked(t *testing.T, file, name string) []string {
 	return []string{"minimum: " + m[2], "maximum: " + strings.ReplaceAll(m[3], "_", ""), "default: " + m[1]}
 }
 
+// keySuffixes are what follows the key prefix in the keys of our own and in the channel.
+func keySuffixes(t *testing.T) (all []string) {
+	t.Helper()
+	for _, file := range []string{"config/partitions.go", "stream/nudge.go", "app/operator.go"} {
+		all = append(all, found(t, file, "", `KeyPrefix \+ "([a-z:]+)"`)...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // how the words of a repetition are held against the fact.
 type how int
 
@@ -116,6 +126,7 @@ func TestSaidOnce(t *testing.T) {
 		prefixes = texts(pipeline.LookupPrefix, setting(t, "P28_DEDUPE_PREFIX"), setting(t, "P28_KEY_PREFIX"))
 		groups   = texts(setting(t, "P28_GROUP_EARLY"), setting(t, "P28_GROUP_LATE"))
 		redis    = found(t, "verify/redis.go", "", `use Redis (\d\.\d) or newer`)
+		suffixes = keySuffixes(t)
 		low      = found(t, "web/summary.go", "", `coverageBad  = ([\d.]+)`)
 	)
 	require.Equal(t, streams[:2], texts(pipeline.PlanStream, pipeline.DecisionStream))
@@ -195,6 +206,14 @@ func TestSaidOnce(t *testing.T) {
 		{"cmd/processor/verify.go", `GateGroup .*default:"(\w+)"`, `(\w+)`, each, texts(pipeline.GateGroup)},
 		{"cmd/processor/verify.go", `BridgeGroup .*default:"(\w+)"`, `(\w+)`, each, texts(pipeline.BridgeGroup)},
 
+		{"middleware/classify.go", `ReasonFailed = "(.*)"`, `(\w+)`, each, texts(event.HandlerFailed)},
+		{"verify/acl.go", "", `KeyPrefix\+"([a-z:]+)"`, asSet, suffixes},
+		{"stream/subscription.go", "", `KeyPrefix \+ "([a-z:]+)"`, partOf, suffixes},
+		{"stream/partition.go", "", `KeyPrefix \+ "([a-z:]+)"`, partOf, suffixes},
+		{"stream/redrive.go", "", `KeyPrefix \+ "([a-z:]+)"`, partOf, suffixes},
+		{"app/operator.go", "", `KeyPrefix \+ "([a-z:]+)"`, partOf, suffixes},
+		{"config/settings.go", `usualLookupPrefix += "(.*)"`, `(.*:)`, each, prefixes[:1]},
+
 		{"README.md", "", `You need Redis (\d\.\d) or newer`, each, redis},
 		{contract, "", `Redis (\d\.\d) or newer`, each, redis},
 		{"deploy/redis/README.md", "", `Redis (\d\.\d) or newer`, each, redis},
@@ -211,6 +230,11 @@ func TestSaidOnce(t *testing.T) {
 		{"docs/page.md", "", `(?:localhost|127\.0\.0\.1):(\d+)`, each, ports},
 		{"docs/runbook.md", "", `localhost:(8\d+)`, each, ports},
 		{"docs/commands.md", "", `localhost:(8\d+)`, each, ports},
+		{"config/check.go", "", `(?:127\.0\.0\.1| or )(?:):(\d+)`, each, ports},
+		{"app/http.go", "", `\((\d+) is also`, each, ports},
+		{"verify/ports.go", "", `\((\d+) is the apply`, each, ports},
+		{"cmd/processor/verify.go", "", `default:"127\.0\.0\.1:(8\d+)"`, each, ports},
+		{"cmd/processor/run.go", "", `localhost:(8\d+)`, each, ports},
 	} {
 		words := found(t, r.file, r.within, r.word)
 		where := fmt.Sprintf("%s: %s %s", r.file, r.within, r.word)

@@ -188,7 +188,7 @@ func (s *subscription) setClaiming(settled map[entry.ID]bool) {
 // eval runs a script on the stream and returns its reply as it came.
 func (s *subscription) eval(ctx context.Context, script *redis.Script, args ...any) ([]byte, error) {
 	run := func(command, what string) ([]byte, error) {
-		return s.raw(ctx, 3, append([]any{command, what, 2, s.stream, s.totals()}, args...)...)
+		return sendRaw(ctx, s.client, nil, 3, append([]any{command, what, 2, s.stream, s.totals()}, args...)...)
 	}
 	raw, err := run("EVALSHA", script.Hash())
 	if hasPrefix(err, "NOSCRIPT") {

@@ -37,7 +37,7 @@ func (s bench) sub() *subscription {
 
 func (s bench) eval(script string, args ...any) reply {
 	s.t.Helper()
-	raw, err := s.sub().raw(s.ctx, 3, append([]any{"EVAL", script, 2, "in", "totals", "g", "me"}, args...)...)
+	raw, err := sendRaw(s.ctx, s.client, nil, 3, append([]any{"EVAL", script, 2, "in", "totals", "g", "me"}, args...)...)
 	require.NoError(s.t, err)
 	r := reply{raw}
 	_, err = r.array()

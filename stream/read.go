@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -76,7 +74,7 @@ func (s *subscription) setWaiting(waiting bool) {
 func (s *subscription) readOnce(ctx context.Context, n int) ([]Entry, error) {
 	start := time.Now()
 	// As much room as the last reply took: growing into it step by step would copy it several times.
-	raw, err := s.rawInto(ctx, make([]byte, 0, s.lastReply), 9, "XREADGROUP", "GROUP", s.cfg.Group, s.cfg.Consumer, "COUNT", n,
+	raw, err := sendRaw(ctx, s.client, make([]byte, 0, s.lastReply), 9, "XREADGROUP", "GROUP", s.cfg.Group, s.cfg.Consumer, "COUNT", n,
 		"BLOCK", s.cfg.Block.Milliseconds(), "STREAMS", s.stream, ">")
 	var entries []Entry
 	if err == nil {
@@ -91,55 +89,6 @@ func (s *subscription) readOnce(ctx context.Context, n int) ([]Entry, error) {
 		s.cfg.Events.Read(s.stream, s.cfg.Group, len(entries), true, time.Since(start))
 	}
 	return entries, nil
-}
-
-// raw sends a command once and returns its reply as it came. key is the place of the first key among the arguments.
-//
-// A command that writes its reply to a buffer is the one kind that go-redis never repeats by itself: a repetition would
-// hide that a reply was lost, and what that reply brought would be pending here without anybody's knowing.
-func (s *subscription) raw(ctx context.Context, key int8, args ...any) ([]byte, error) {
-	return s.rawInto(ctx, nil, key, args...)
-}
-
-// rawInto is raw with room for the reply.
-func (s *subscription) rawInto(ctx context.Context, room []byte, key int8, args ...any) ([]byte, error) {
-	out := rawReply{bytes: room}
-	cmd := redis.NewRawWriteToCmd(ctx, &out, args...)
-	cmd.SetFirstKeyPos(key)
-	if err := s.client.Process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, err
-	}
-	return out.bytes, rawError(out.bytes)
-}
-
-// rawReply collects a reply as it comes. bytes.Buffer would ask for 512 bytes of room for every string of it.
-type rawReply struct{ bytes []byte }
-
-var (
-	_ io.Writer     = (*rawReply)(nil)
-	_ io.ReaderFrom = (*rawReply)(nil)
-)
-
-func (r *rawReply) Write(p []byte) (int, error) {
-	r.bytes = append(r.bytes, p...)
-	return len(p), nil
-}
-
-// ReadFrom takes a string of known length in one piece, which is how go-redis hands them over.
-func (r *rawReply) ReadFrom(from io.Reader) (int64, error) {
-	limited, ok := from.(*io.LimitedReader)
-	if !ok {
-		return io.Copy(struct{ io.Writer }{r}, from)
-	}
-	start := len(r.bytes)
-	r.bytes = slices.Grow(r.bytes, int(limited.N))[:start+int(limited.N)]
-	n, err := io.ReadFull(limited.R, r.bytes[start:])
-	limited.N -= int64(n)
-	r.bytes = r.bytes[:start+n]
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil // as the contract of ReaderFrom has it; the caller sees that bytes are missing
-	}
-	return int64(n), err
 }
 
 // noteUncertain remembers that a command which takes entries failed without a reply of Redis.

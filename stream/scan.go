@@ -178,24 +178,17 @@ func (s *Scan) pageOnce(ctx context.Context, room scanned, from entry.ID, count 
 
 // ask appends the reply to a command on the stream to room.
 func (s *Scan) ask(ctx context.Context, room []byte, args ...string) ([]byte, error) {
-	client, single := s.client.(*redis.Client)
+	node, single := s.client.(*redis.Client)
 	if !single {
-		out := rawReply{bytes: room}
 		words := make([]any, len(args))
 		for i, a := range args {
 			words[i] = a
 		}
-		cmd := redis.NewRawWriteToCmd(ctx, &out, words...)
-		cmd.SetFirstKeyPos(1)
-		err := s.client.Process(ctx, cmd)
-		if errors.Is(err, redis.Nil) {
-			err = nil
-		}
-		return out.bytes, err
+		return sendRaw(ctx, s.client, room, 1, words...)
 	}
 	if s.quick == nil {
 		var err error
-		if s.quick, err = openPages(ctx, client); err != nil {
+		if s.quick, err = openPages(ctx, node); err != nil {
 			return room, err
 		}
 	}

@@ -224,7 +224,7 @@ func (s *subscription) parkInSteps(ctx context.Context, mark, id string, added *
 		args = append(args, "*")
 		args = append(args, fields...)
 		args = append(args, "ts_epoch", now, "raw", raw)
-		if _, err := s.raw(ctx, 1, args...); err != nil {
+		if _, err := sendRaw(ctx, s.client, nil, 1, args...); err != nil {
 			return "", errors.Join(errors.New("add the dead letter"), err)
 		}
 		*added = true

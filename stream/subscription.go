@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,7 +157,7 @@ func (s *subscription) cursorKey() string {
 	if s.cfg.CursorKey != nil {
 		return s.cfg.CursorKey(s.stream)
 	}
-	return strings.Join([]string{s.cfg.KeyPrefix + "cursor", s.cfg.Group, s.stream}, ":")
+	return s.cfg.KeyPrefix + "cursor:" + s.cfg.Group + ":" + s.stream
 }
 
 func (s *subscription) state() SubscriptionState {

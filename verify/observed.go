@@ -89,9 +89,9 @@ func (p *probe) observations(ctx context.Context) Check {
 		return pass("%s; the same plans are observed at the other point too, before these", o)
 	case o.at(event.Late) == 0:
 		return bad(Fail, "set P28_LATE_OBS_ENABLED=true and restart; if it is, see the check of the late group",
-			"late observer disabled or not working: no publish_plan_post; %s", o)
+			"late observer disabled or not working: no %s; %s", event.Late, o)
 	case o.at(event.Early) == 0:
-		return bad(Fail, "see the check of the early group", "early observer not working: no create_apply_plan; %s", o)
+		return bad(Fail, "see the check of the early group", "early observer not working: no %s; %s", event.Early, o)
 	}
 	return pass("%s", o)
 }
