@@ -43,17 +43,17 @@ func TestCrashMatrix(t *testing.T) {
 			want := publish(t, client, plans, true)
 
 			victim := startWorker(t, "victim", settings(srv.Addr(), crashAt+"="+string(c.point), crashGroup+"="+c.group)...)
-			if !victim.wait(startLimit) || !victim.killed() {
+			if !victim.Wait(startLimit) || !victim.Killed() {
 				t.Fatalf("the worker did not die at %s", c.point)
 			}
-			if text := tailOf(victim.log, 1000); !strings.Contains(text, "crashing "+string(c.point)) {
+			if text := victim.Log(1000); !strings.Contains(text, "crashing "+string(c.point)) {
 				t.Fatalf("the worker died of something else than %s:\n%s", c.point, text)
 			}
 			for i, group := range groups {
 				if c.group != group {
 					continue
 				}
-				held, err := pendingOf(client, group, victim.consumer())
+				held, err := pendingOf(client, group, victim.Consumer())
 				mustDo(t, "list what the dead worker held", err)
 				written := observations(t, client)
 				n := 0
@@ -80,7 +80,7 @@ func TestCrashMatrix(t *testing.T) {
 		victim := startWorker(t, "victim", settings(srv.Addr())...)
 		waiting := func() bool {
 			early, errEarly := pendingOf(client, groupEarly, "")
-			late, errLate := pendingOf(client, groupLate, victim.consumer())
+			late, errLate := pendingOf(client, groupLate, victim.Consumer())
 			victim.scrape()
 			return errEarly == nil && errLate == nil && len(early) == 0 && len(late) == plans &&
 				victim.sum("heat_observer_waiting_plans") == plans
@@ -88,8 +88,8 @@ func TestCrashMatrix(t *testing.T) {
 		if !eventually(startLimit, waiting) {
 			t.Fatal("the plans do not wait")
 		}
-		victim.signal(syscall.SIGKILL)
-		if !victim.killed() {
+		victim.Signal(syscall.SIGKILL)
+		if !victim.Killed() {
 			t.Fatal("the worker did not die")
 		}
 		writeHeat(t, client, want)

@@ -10,10 +10,11 @@
 //   - TestRollingRestart replaces three workers one after the other under load, and TestTakeover kills one that has
 //     50,000 plans in hand.
 //
-// Workers are processes of their own: the test binary started again, running app.Run on the configuration of its
-// environment. What they are seen doing comes through a hook on their Redis client (app.Options.RedisHook); nothing
-// in the observer knows about these tests. Redis is a real redis-server with an append-only file. The workers
-// reach it through a proxy that does harm; the load and the verdict go through another one that only follows the primary.
+// Workers are processes of their own: the test binary started again (internal/workertest), running app.Run on the
+// configuration of its environment. What they are seen doing comes through a hook on their Redis client
+// (app.Options.RedisHook); nothing in the observer knows about these tests. Redis is a real redis-server with an
+// append-only file. The workers reach it through a proxy that does harm; the load and the verdict go through another one
+// that only follows the primary.
 //
 // The verdict shares no code with the observer beyond entry IDs: it reads the streams as an operator would.
 package chaos

@@ -68,9 +68,8 @@ func (r *run) killWorker() bool {
 	held := 0
 	r.excused(minIdle+2*time.Second, func() {
 		w.scrape()
-		w.signal(syscall.SIGKILL)
-		<-w.done
-		held = len(r.pending(w.consumer()))
+		w.Kill()
+		held = len(r.pending(w.Consumer()))
 		r.fleet.start(i)
 	})
 	return held > 0
@@ -81,9 +80,9 @@ func (r *run) zombie() bool {
 	_, w := r.anyWorker()
 	finished := false
 	r.excused(minIdle+2*time.Second, func() {
-		w.signal(syscall.SIGSTOP)
-		defer w.signal(syscall.SIGCONT)
-		held := r.pending(w.consumer())
+		w.Signal(syscall.SIGSTOP)
+		defer w.Signal(syscall.SIGCONT)
+		held := r.pending(w.Consumer())
 		if len(held) == 0 {
 			return
 		}
@@ -107,13 +106,12 @@ func (r *run) drainWorker() bool {
 	i, w := r.anyWorker()
 	r.excused(time.Second, func() {
 		w.scrape()
-		w.signal(syscall.SIGTERM)
-		if !w.wait(10 * time.Second) {
-			r.t.Errorf("worker %s did not drain within 10s", w.name)
-			w.signal(syscall.SIGKILL)
-			<-w.done
-		} else if w.err != nil {
-			r.t.Errorf("worker %s did not end well after SIGTERM: %v", w.name, w.err)
+		w.Signal(syscall.SIGTERM)
+		if !w.Wait(10 * time.Second) {
+			r.t.Errorf("worker %s did not drain within 10s", w.Name)
+			w.Kill()
+		} else if w.Err() != nil {
+			r.t.Errorf("worker %s did not end well after SIGTERM: %v", w.Name, w.Err())
 		}
 		r.fleet.start(i)
 	})
@@ -243,9 +241,9 @@ func (r *run) destroyGroups() bool {
 	_, w := r.anyWorker()
 	held := 0
 	r.excused(minIdle+2*time.Second, func() {
-		w.signal(syscall.SIGSTOP)
-		defer w.signal(syscall.SIGCONT)
-		if held = len(r.pending(w.consumer())); held == 0 {
+		w.Signal(syscall.SIGSTOP)
+		defer w.Signal(syscall.SIGCONT)
+		if held = len(r.pending(w.Consumer())); held == 0 {
 			return
 		}
 		r.last(300*time.Millisecond, 600*time.Millisecond)
@@ -292,11 +290,11 @@ func (r *run) trim() bool {
 		if r.rng.IntN(2) == 0 {
 			stopped := r.fleet.running()
 			for _, w := range stopped {
-				w.signal(syscall.SIGSTOP)
+				w.Signal(syscall.SIGSTOP)
 			}
 			defer func() {
 				for _, w := range stopped {
-					w.signal(syscall.SIGCONT)
+					w.Signal(syscall.SIGCONT)
 				}
 			}()
 			r.last(100*time.Millisecond, 200*time.Millisecond)

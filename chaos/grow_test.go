@@ -45,27 +45,26 @@ func TestFleetGrowsAndShrinks(t *testing.T) {
 	}
 
 	dead := workers[7]
-	dead.signal(syscall.SIGKILL)
-	<-dead.done
+	dead.Kill()
 	for len(workers) > 1 {
 		last := workers[len(workers)-1]
 		workers = workers[:len(workers)-1]
 		if last == dead {
 			continue
 		}
-		last.signal(syscall.SIGTERM)
-		if !last.wait(startLimit) || last.err != nil {
-			t.Fatalf("worker %s did not drain: %v", last.name, last.err)
+		last.Signal(syscall.SIGTERM)
+		if !last.Wait(startLimit) || last.Err() != nil {
+			t.Fatalf("worker %s did not drain: %v", last.Name, last.Err())
 		}
-		if left := consumersOf(t, client, last.consumer()); len(left) > 0 {
-			t.Errorf("worker %s has drained and left %v behind", last.name, left)
+		if left := consumersOf(t, client, last.Consumer()); len(left) > 0 {
+			t.Errorf("worker %s has drained and left %v behind", last.Name, left)
 		}
 	}
 	stopWriting()
 	if !eventually(startLimit, func() bool { return settled(client) }) {
 		t.Fatal("plans are still pending")
 	}
-	if held := consumersOf(t, client, dead.consumer()); len(held) > 0 {
+	if held := consumersOf(t, client, dead.Consumer()); len(held) > 0 {
 		for name, pending := range held {
 			if pending > 0 {
 				t.Errorf("%s has %d entries, which nobody has claimed", name, pending)

@@ -2,20 +2,16 @@ package chaos
 
 import (
 	"context"
-	"os"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+
+	"heatobserver/internal/workertest"
 )
 
-// asWorker is the variable that makes the test binary a worker.
-const asWorker = "CHAOS_WORKER"
-
 func TestMain(m *testing.M) {
-	if os.Getenv(asWorker) != "" {
-		os.Exit(work())
-	}
+	workertest.Main(observe)
 	redis.SetLogger(quiet{}) // a failed connection is what these tests make; it would be logged each time
 	goleak.VerifyTestMain(m)
 }

@@ -38,13 +38,13 @@ func (r *run) rollingRestart() bool {
 	// A late observation may come a second after its deadline, in place of a poll interval.
 	r.excused(time.Second-poll, func() {
 		for i, w := range r.fleet.running() {
-			w.signal(syscall.SIGTERM)
-			if !w.wait(10 * time.Second) {
-				r.t.Errorf("worker %s did not drain within 10s", w.name)
+			w.Signal(syscall.SIGTERM)
+			if !w.Wait(10 * time.Second) {
+				r.t.Errorf("worker %s did not drain within 10s", w.Name)
 				return
 			}
-			if w.err != nil {
-				r.t.Errorf("worker %s did not end well after SIGTERM: %v", w.name, w.err)
+			if w.Err() != nil {
+				r.t.Errorf("worker %s did not end well after SIGTERM: %v", w.Name, w.Err())
 			}
 			r.fleet.start(i)
 			if !r.fleet.recovered(startLimit) {

@@ -38,7 +38,7 @@ func (r *run) judgeReasons(v *verdict) {
 	}
 	for _, p := range r.fleet.running() { // at rest: a scrape is no snapshot
 		if observed, reasons := p.sum("p28_observed_total{"), p.sum("p28_heat_reason_total{"); observed != reasons {
-			counted.fail("worker %s: p28_observed_total is %.0f and p28_heat_reason_total %.0f", p.name, observed, reasons)
+			counted.fail("worker %s: p28_observed_total is %.0f and p28_heat_reason_total %.0f", p.Name, observed, reasons)
 		}
 	}
 	counted.note = fmt.Sprintf("counted %.0f, in the stream %d, replies lost %.0f", written, len(v.all),

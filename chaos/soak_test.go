@@ -122,13 +122,13 @@ func slowFault(t *testing.T, srv *redistest.Server, steady []*process, comes *pr
 	case 0:
 		mustDo(t, "cut connections", srv.Client().Do(ctx, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err())
 	case 1:
-		steady[0].signal(syscall.SIGSTOP)
+		steady[0].Signal(syscall.SIGSTOP)
 		time.Sleep(1500 * time.Millisecond) // the fault itself: longer than min idle
-		steady[0].signal(syscall.SIGCONT)
+		steady[0].Signal(syscall.SIGCONT)
 	case 2:
-		comes.signal(syscall.SIGTERM)
-		if !comes.wait(startLimit) || comes.err != nil {
-			t.Errorf("worker %s did not drain: %v", comes.name, comes.err)
+		comes.Signal(syscall.SIGTERM)
+		if !comes.Wait(startLimit) || comes.Err() != nil {
+			t.Errorf("worker %s did not drain: %v", comes.Name, comes.Err())
 		}
 		return startWorker(t, "s3", env...)
 	case 3:

@@ -44,7 +44,7 @@ func TestTakeover(t *testing.T) {
 	}
 
 	stalled := watchStalls(t)
-	victim.signal(syscall.SIGKILL)
+	victim.Signal(syscall.SIGKILL)
 	began := time.Now()
 	if !eventually(time.Minute, func() bool { return heldBy(client, victim) == 0 }) {
 		t.Fatalf("%d plans are still pending for the dead worker", heldBy(client, victim))
@@ -104,7 +104,7 @@ func heldBy(client *redis.Client, p *process) (n int64) {
 		return -1
 	}
 	for _, c := range list {
-		if strings.HasPrefix(c.Name, p.consumer()) {
+		if strings.HasPrefix(c.Name, p.Consumer()) {
 			n += c.Pending
 		}
 	}

@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -27,36 +24,15 @@ const (
 	breakFence = "CHAOS_BREAK"       // "fence": commit without fence and dedupe key
 )
 
-// work is the life of a worker: `processor run` with a hook on its client.
-func work() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	go func() { // a worker does not outlive the test: the other end of its standard input closes with it
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3)
-	}()
-	cfg, _, err := config.Load(config.Sources{Environ: os.Environ()})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return config.ExitConfig
-	}
-	var hook redis.Hook
+// observe is app.Run with the hook on its client that a worker is told to have.
+func observe(ctx context.Context, cfg config.Config, opts app.Options) error {
 	switch {
 	case os.Getenv(crashAt) != "":
-		hook = &crasher{point: crashPoint(os.Getenv(crashAt)), group: os.Getenv(crashGroup), cfg: cfg}
+		opts.RedisHook = &crasher{point: crashPoint(os.Getenv(crashAt)), group: os.Getenv(crashGroup), cfg: cfg}
 	case os.Getenv(breakFence) != "":
-		hook = &breaker{cfg: cfg}
+		opts.RedisHook = &breaker{cfg: cfg}
 	}
-	err = app.Run(ctx, cfg, app.Options{
-		Logger:    slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.SlogLevel()})),
-		RedisHook: hook,
-		Started:   func(addr net.Addr) { fmt.Println(addr) },
-	})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return config.ExitFailed
-	}
-	return config.ExitOK
+	return app.Run(ctx, cfg, opts)
 }
 
 // crashPoint is a moment in the life of a plan.

@@ -12,7 +12,7 @@ import (
 )
 
 // busy is an observer with something in every part of the page, and a browser on it.
-func busy(t *testing.T) (*browser, *worker) {
+func busy(t *testing.T) (*browser, worker) {
 	t.Helper()
 	srv := redistest.Start(t)
 	client := srv.Client()

@@ -80,7 +80,7 @@ func TestNumbersAreThoseOfTheStream(t *testing.T) {
 		b.shows(group+" in the flow", text(`[data-node="`+group+`"]`)+`.includes("0 pending") ? "at rest" : `+text(`[data-node="`+group+`"]`), "at rest")
 		b.shows("dead letters of "+group, text(`[data-edge="`+group+`-observed"] text:last-child`), "dead 1")
 	}
-	b.holds("the worker alive", `document.querySelector("#fleet-rows tr")?.dataset.worker.startsWith("`+w.consumer()+`") && document.querySelector("#fleet-rows tr").dataset.state === "alive"`)
+	b.holds("the worker alive", `document.querySelector("#fleet-rows tr")?.dataset.worker.startsWith("`+w.Consumer()+`") && document.querySelector("#fleet-rows tr").dataset.state === "alive"`)
 
 	// What comes now turns up by itself, and the filter asks the whole history.
 	publish(t, client, "fresh", "symbol", "ETHUSDT")
@@ -100,11 +100,11 @@ func TestKilledWorkerTurnsUpAsDead(t *testing.T) {
 	write(t, client, 20, 0, 0)
 	b := open(t)
 	b.visit(stays.url())
-	state := func(w *worker) string {
-		return `(document.querySelector('#fleet-rows tr[data-worker^="` + w.consumer() + `"]')?.dataset.state ?? "(none)")`
+	state := func(w worker) string {
+		return `(document.querySelector('#fleet-rows tr[data-worker^="` + w.Consumer() + `"]')?.dataset.state ?? "(none)")`
 	}
 	b.shows("the state of the second worker", state(dies), "alive")
-	dies.kill()
+	dies.Kill()
 	b.shows("the state of the killed worker", state(dies), "dead")
 	b.shows("the state of the other", state(stays), "alive")
 	b.shows("the fleet in words", text("#fleet-words"), "1 alive, 1 dead")
@@ -188,11 +188,11 @@ func TestComesBackByItself(t *testing.T) {
 	client := srv.Client()
 	first := startWorker(t, srv, "first")
 	write(t, client, 3, 0, 0)
-	front := newFront(t, first.addr)
+	front := newFront(t, first.Addr)
 	b := open(t)
 	b.visit(front.url())
 	b.shows("late coverage", fact("Late, found in time"), "3")
-	first.kill()
+	first.Kill()
 	b.shows("the state without an observer", text("#state"), "reconnecting")
 	second := startWorker(t, srv, "second")
 	for i := range 2 {
@@ -201,7 +201,7 @@ func TestComesBackByItself(t *testing.T) {
 		publish(t, client, plan)
 	}
 	observed(t, client, 10)
-	front.to(second.addr)
+	front.to(second.Addr)
 	b.shows("the state with one", text("#state"), "live")
 	b.shows("late coverage of the streams", fact("Late, found in time"), "5")
 }

@@ -1,16 +1,10 @@
 package webtest
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,11 +12,12 @@ import (
 
 	"heatobserver/event"
 	"heatobserver/internal/redistest"
+	"heatobserver/internal/workertest"
 	"heatobserver/pipeline"
 )
 
 const (
-	startLimit = 30 * time.Second // for a worker to read, on a busy machine
+	startLimit = workertest.StartLimit
 	showLimit  = 20 * time.Second // for the page to show what is in the streams
 
 	planStream     = "quantum:stream:apply.plan"
@@ -31,76 +26,22 @@ const (
 )
 
 // worker is an observer in a process of its own.
-type worker struct {
-	name string
-	cmd  *exec.Cmd
-	addr string
-	done chan struct{}
-}
+type worker struct{ *workertest.Process }
 
-// startWorker starts an observer and returns when it reads. It ends with the test, and with the test process.
-func startWorker(t *testing.T, srv *redistest.Server, name string, env ...string) *worker {
+// startWorker starts an observer and returns when it reads.
+func startWorker(t *testing.T, srv *redistest.Server, name string, env ...string) worker {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatalf("find the test binary: %v", err)
-	}
-	log := filepath.Join(t.TempDir(), name+".log")
-	logFile, err := os.Create(log)
-	if err != nil {
-		t.Fatalf("keep the log of worker %s: %v", name, err)
-	}
-	w := &worker{name: name, cmd: exec.Command(self), done: make(chan struct{})}
-	w.cmd.Env = append([]string{
-		asWorker + "=1", "P28_CONSUMER=" + name, "PATH=" + os.Getenv("PATH"), "REDIS_URL=" + srv.URL(), "P28_HTTP_ADDR=127.0.0.1:0",
-		"P28_HEAT_LOOKUP_PREFIX=" + pipeline.LookupPrefix, "P28_LATE_OBS_MAX_WAIT_MS=500", "P28_CLAIM_MIN_IDLE_MS=1000", "P28_LOG_LEVEL=warn",
-	}, env...)
-	w.cmd.Stderr = logFile
-	stdout, errOut := w.cmd.StdoutPipe()
-	stdin, errIn := w.cmd.StdinPipe()
-	if errOut != nil || errIn != nil {
-		t.Fatalf("connect to worker %s: %v %v", name, errOut, errIn)
-	}
-	if err := w.cmd.Start(); err != nil {
-		t.Fatalf("start worker %s: %v", name, err)
-	}
-	ready := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(stdout).ReadString('\n')
-		ready <- strings.TrimSpace(line)
-		_, _ = io.Copy(io.Discard, stdout)
-		_ = w.cmd.Wait()
-		_ = stdin.Close()
-		_ = logFile.Close()
-		close(w.done)
-	}()
-	t.Cleanup(func() {
-		w.kill()
-		if t.Failed() {
-			text, _ := os.ReadFile(log)
-			t.Logf("end of the log of worker %s:\n%s", name, text[max(0, len(text)-3000):])
-		}
-	})
-	select {
-	case w.addr = <-ready:
-	case <-time.After(startLimit):
-	}
-	if w.addr == "" {
+	w := worker{workertest.Start(t, name, append([]string{
+		"REDIS_URL=" + srv.URL(), "P28_HTTP_ADDR=127.0.0.1:0", "P28_HEAT_LOOKUP_PREFIX=" + pipeline.LookupPrefix,
+		"P28_LATE_OBS_MAX_WAIT_MS=500", "P28_CLAIM_MIN_IDLE_MS=1000", "P28_LOG_LEVEL=warn",
+	}, env...)...)}
+	if w.Addr == "" {
 		t.Fatalf("worker %s does not read", name)
 	}
 	return w
 }
 
-// kill ends it as kill -9 does.
-func (w *worker) kill() {
-	_ = w.cmd.Process.Signal(syscall.SIGKILL)
-	<-w.done
-}
-
-// consumer is the beginning of its consumer name, which no other process has.
-func (w *worker) consumer() string { return w.name + "-" + strconv.Itoa(w.cmd.Process.Pid) + "-" }
-
-func (w *worker) url() string { return "http://" + w.addr + "/" }
+func (w worker) url() string { return "http://" + w.Addr + "/" }
 
 // publish writes a plan as the apply layer does.
 func publish(t *testing.T, client *redis.Client, plan string, more ...string) {
