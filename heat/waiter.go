@@ -29,7 +29,7 @@ type WaiterOptions struct {
 	// MaxWorkers is how many batches of looks may be under way at once. Default 4.
 	MaxWorkers int
 	// MaxWaiting is how many plans may wait at once (production-safety rule 2); further callers of Wait queue for a
-	// place. Default 262144, at some 0.6 KB each (BenchmarkWaitingPlan).
+	// place. Default 262144, at some 0.5 KB each (BenchmarkWaitingPlan).
 	MaxWaiting int
 	// SweepFactor times Rules.Poll is the distance of two looks at a plan while writes are announced, because
 	// the sweep is then only the safety net. For more than 10,000 looks a second it is longer. Default 10.
