@@ -10,7 +10,7 @@
 //   - TestRollingRestart replaces three workers one after the other under load, and TestTakeover kills one that has
 //     50,000 plans in hand.
 //
-// Workers are processes of their own: the test binary started again (internal/workertest), running app.Run on the
+// Workers are processes of their own: the test binary started again (app/apptest), running app.Run on the
 // configuration of its environment. What they are seen doing comes through a hook on their Redis client
 // (app.Options.RedisHook); nothing in the observer knows about these tests. Redis is a real redis-server with an
 // append-only file. The workers reach it through a proxy that does harm; the load and the verdict go through another one

@@ -7,11 +7,11 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
-	"heatobserver/internal/workertest"
+	"heatobserver/app/apptest"
 )
 
 func TestMain(m *testing.M) {
-	workertest.Main(observe)
+	apptest.Main(observe)
 	redis.SetLogger(quiet{}) // a failed connection is what these tests make; it would be logged each time
 	goleak.VerifyTestMain(m)
 }

@@ -11,23 +11,23 @@ import (
 	"testing"
 	"time"
 
-	"heatobserver/internal/workertest"
+	"heatobserver/app/apptest"
 )
 
 // process is one life of a worker, and its metrics.
 type process struct {
-	*workertest.Process
+	*apptest.Process
 
 	mu      sync.Mutex
 	metrics map[string]float64 // as last scraped
 }
 
-const startLimit = workertest.StartLimit
+const startLimit = apptest.StartLimit
 
 // startWorker starts a worker and returns when it reads, or has ended.
 func startWorker(t *testing.T, name string, env ...string) *process {
 	t.Helper()
-	return &process{Process: workertest.Start(t, name, env...)}
+	return &process{Process: apptest.Start(t, name, env...)}
 }
 
 // get asks the process for a page. Every scrape has a connection of its own, which a stopped process cannot keep.

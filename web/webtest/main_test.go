@@ -6,10 +6,10 @@ import (
 	"go.uber.org/goleak"
 
 	"heatobserver/app"
-	"heatobserver/internal/workertest"
+	"heatobserver/app/apptest"
 )
 
 func TestMain(m *testing.M) {
-	workertest.Main(app.Run)
+	apptest.Main(app.Run)
 	goleak.VerifyTestMain(m)
 }

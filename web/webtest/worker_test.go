@@ -10,14 +10,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"heatobserver/app/apptest"
 	"heatobserver/event"
 	"heatobserver/internal/redistest"
-	"heatobserver/internal/workertest"
 	"heatobserver/pipeline"
 )
 
 const (
-	startLimit = workertest.StartLimit
+	startLimit = apptest.StartLimit
 	showLimit  = 20 * time.Second // for the page to show what is in the streams
 
 	planStream     = "quantum:stream:apply.plan"
@@ -26,12 +26,12 @@ const (
 )
 
 // worker is an observer in a process of its own.
-type worker struct{ *workertest.Process }
+type worker struct{ *apptest.Process }
 
 // startWorker starts an observer and returns when it reads.
 func startWorker(t *testing.T, srv *redistest.Server, name string, env ...string) worker {
 	t.Helper()
-	w := worker{workertest.Start(t, name, append([]string{
+	w := worker{apptest.Start(t, name, append([]string{
 		"REDIS_URL=" + srv.URL(), "P28_HTTP_ADDR=127.0.0.1:0", "P28_HEAT_LOOKUP_PREFIX=" + pipeline.LookupPrefix,
 		"P28_LATE_OBS_MAX_WAIT_MS=500", "P28_CLAIM_MIN_IDLE_MS=1000", "P28_LOG_LEVEL=warn",
 	}, env...)...)}

@@ -1,4 +1,4 @@
-package workertest
+package apptest
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 )
 
 // asWorker is the variable that makes the test binary a worker.
-const asWorker = "WORKERTEST"
+const asWorker = "APPTEST"
 
 // Main is the life of a worker, in a process that Start has made, and does not return there. It does nothing in any
 // other. run is app.Run, or calls it with options of its own.

@@ -1,11 +1,11 @@
-// Package workertest runs workers in processes of their own, so that a test can kill, stop and drain them: the test binary
+// Package apptest runs workers in processes of their own, so that a test can kill, stop and drain them: the test binary
 // started again, as `processor run`.
 //
 //	func TestMain(m *testing.M) {
-//		workertest.Main(app.Run)
+//		apptest.Main(app.Run)
 //		goleak.VerifyTestMain(m)
 //	}
-package workertest
+package apptest
 
 import (
 	"bufio"
