@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,6 +123,35 @@ func TestConfigErrors(t *testing.T) {
 		require.ErrorAs(t, err, &wrong)
 		assert.ErrorContains(t, err, "P28_HTTP_ADDR")
 	})
+}
+
+// begun is just after the moment that the consumer name holds.
+var begun = time.Now()
+
+// TestConsumerIsThisProcess: the consumer name tells this process from any other: on another host, beside it, and before it
+// with the same process ID, as in a container that is started again.
+func TestConsumerIsThisProcess(t *testing.T) {
+	t.Parallel()
+	for want, own := range map[string]settings{"test": nil, "a-name-of-ours": {"P28_CONSUMER": "a-name-of-ours"}} {
+		srv := redistest.Start(t)
+		start(t, srv, own)
+		for _, group := range []string{earlyGroup, lateGroup} {
+			var name string
+			eventually(t, "a consumer", func() error {
+				consumers, err := srv.Client().XInfoConsumers(t.Context(), planStream, group).Result()
+				if err != nil || len(consumers) != 1 {
+					return fmt.Errorf("%v, %w", consumers, err)
+				}
+				name = consumers[0].Name
+				return nil
+			})
+			started, of := strings.CutPrefix(name, fmt.Sprintf("%s-%d-", want, os.Getpid()))
+			require.True(t, of, name)
+			ms, err := strconv.ParseInt(started, 36, 64)
+			require.NoError(t, err, name)
+			assert.WithinRange(t, time.UnixMilli(ms), begun.Add(-time.Minute), begun, name)
+		}
+	}
 }
 
 // TestPlanStreamIsNoStream: what no waiting can mend ends the run with its cause, and leaves nothing behind.
