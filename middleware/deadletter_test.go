@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -148,6 +149,56 @@ func TestDeadLetter(t *testing.T) {
 			raw, err := json.Marshal(map[string]string{"name": "value"})
 			require.NoError(t, err)
 			assert.JSONEq(t, string(raw), fields["raw"].(string))
+		})
+	}
+}
+
+// TestDeliveriesAreNoFailures: an entry that was claimed, read from the history and nacked more often than it may fail is
+// tried as often as any other.
+func TestDeliveriesAreNoFailures(t *testing.T) {
+	const maxFailures = 4
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	for name, c := range map[string]struct {
+		errs    []error // of one call each; what comes after them works
+		letters []string
+	}{
+		"works at the last try": {[]error{errBroken, errBroken, errBroken}, nil},
+		"cancelled, and works at the last try": {
+			slices.Concat(slices.Repeat([]error{context.Canceled}, maxFailures), []error{errBroken, errBroken, errBroken}), nil,
+		},
+		"fails too often": {[]error{errBroken, errBroken, errBroken, errBroken}, []string{strconv.Itoa(maxFailures)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			require.NoError(t, rdb.FlushAll(ctx).Err())
+			id, err := rdb.XAdd(ctx, &redis.XAddArgs{Stream: testStream, Values: []string{"name", "value"}}).Result()
+			require.NoError(t, err)
+			require.NoError(t, rdb.XGroupCreate(ctx, testStream, testGroup, "0").Err())
+			for _, from := range []string{">", "0", "0", "0"} {
+				require.NoError(t, rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: testGroup, Consumer: "gone", Streams: []string{testStream, from}}).Err())
+			}
+			for range 3 {
+				require.NoError(t, rdb.Do(ctx, "XCLAIM", testStream, testGroup, "gone", 0, id, "IDLE", time.Hour.Milliseconds()).Err())
+			}
+			calls, deliveries := 0, int64(0) // read when the router has stopped
+			stop := route(t, rdb, maxFailures, slog.New(slog.DiscardHandler), func(msg *message.Message) ([]*message.Message, error) {
+				calls++
+				deliveries = stream.DeliveryFrom(msg.Context()).Count()
+				if calls <= len(c.errs) {
+					return nil, c.errs[calls-1]
+				}
+				return nil, nil
+			})
+			await(t, "settled", func() bool { return pending(t, rdb) == 0 })
+			stop()
+			assert.Equal(t, int64(8), deliveries)
+			assert.Equal(t, len(c.errs)+1-len(c.letters), calls)
+			var failures []string
+			for _, letter := range rdb.XRange(ctx, testDead, "-", "+").Val() {
+				failures = append(failures, letter.Values["failures"].(string))
+			}
+			assert.Equal(t, c.letters, failures)
 		})
 	}
 }
