@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -79,6 +80,40 @@ func TestBundleWithoutAnswers(t *testing.T) {
 	m.Ack()
 	eventually(t, "all are acknowledged", func() bool { return w.pending() == 0 })
 	eventually(t, "none is in hand", func() bool { return s.Subscriptions()[0].InFlight == 0 })
+	require.NoError(t, s.Close())
+	assert.Zero(t, w.commands("publish"), "nothing is handed back")
+}
+
+// TestBundleSettledMeanwhile: what a handler left out and then settled itself does not come again.
+func TestBundleSettledMeanwhile(t *testing.T) {
+	w, _, out, b, m := bundled(t, 2)
+	p := publisher(t, w, "to")
+	require.NoError(t, p.Publish("out", b.Answer([]*message.Message{answerTo(b.Messages()[0], "to")})...))
+	require.NoError(t, stream.DeliveryFrom(b.Messages()[1].Context()).Drop(w.ctx))
+	m.Ack()
+	id := w.add(1)[0]
+	m = next(t, out)
+	b = stream.BundleFrom(m.Context())
+	require.NotNil(t, b, "the next is the new one")
+	require.Equal(t, id, b.Messages()[0].UUID)
+	m.Ack()
+}
+
+// TestBundlesLeaveRedrivenOut: an entry that is sent back comes by itself, as its original.
+func TestBundlesLeaveRedrivenOut(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("me")
+	cfg.Bundles, cfg.Redrive = true, "redrive"
+	_, out := w.subscribe(nil, cfg)
+	require.NoError(t, w.admin.XAdd(w.ctx, &redis.XAddArgs{Stream: "redrive", Values: []string{
+		"redrive_group", testGroup, "redrive_stream", testStream, "redrive_id", "5-1", "a", "b",
+	}}).Err())
+	m := next(t, out)
+	require.Nil(t, stream.BundleFrom(m.Context()))
+	d := stream.DeliveryFrom(m.Context())
+	require.True(t, d.Redriven())
+	require.Equal(t, entry.Make("a", "b"), d.Entry().Fields)
+	m.Ack()
 }
 
 // TestBundleNacked: after a nack each entry comes by itself, but what was settled does not.
