@@ -29,6 +29,6 @@ EXPOSE 8043
 USER 65532:65532
 STOPSIGNAL SIGTERM
 # The binary asks itself: there is no shell and no curl in here.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["/processor", "healthcheck"]
+HEALTHCHECK --interval=5s --timeout=6s --start-period=10s --retries=3 CMD ["/processor", "healthcheck"]
 ENTRYPOINT ["/processor"]
 CMD ["run"]

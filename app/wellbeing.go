@@ -72,5 +72,15 @@ func (p *processor) ready(ctx context.Context) []string {
 			}
 		}
 	}
-	return wrong
+	return distinct(wrong)
+}
+
+// distinct leaves out what was said before: the subscriptions of a handler meet the same outage.
+func distinct(texts []string) (all []string) {
+	for _, text := range texts {
+		if !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return all
 }

@@ -79,7 +79,8 @@ func (c *groupShow) Run(ctx context.Context, sys *system) error {
 	})
 }
 
-func printConsumers(p *printer, groups []operate.GroupStatus) {
+// printConsumers reports whether there were any.
+func printConsumers(p *printer, groups []operate.GroupStatus) bool {
 	var rows []table.Row
 	for _, g := range groups {
 		for _, c := range g.Consumers {
@@ -93,6 +94,7 @@ func printConsumers(p *printer, groups []operate.GroupStatus) {
 	if len(rows) > 0 {
 		p.table(table.Row{"group", "stream", "consumer", "state", "pending", "idle"}, rows, 5, 6)
 	}
+	return len(rows) > 0
 }
 
 // groupChoice is the group that a command changes.

@@ -160,6 +160,7 @@ func TestStatusCommand(t *testing.T) {
 	w := newWorld(t)
 	stdout, _ := w.does(1, "status")
 	require.Contains(t, stdout, "STUCK: group p28_early of quantum:stream:apply.plan does not exist")
+	require.NotContains(t, stdout, "\n\n\n", "no room is left for consumers when there are none")
 	stdout, _ = w.does(1, "status", "--json")
 	golden(t, "status-nothing.json", steady(stdout))
 	w.does(2, "status", "--every", "0s")

@@ -102,8 +102,9 @@ func printStatus(p *printer, s operate.Status) {
 	}
 	p.table(table.Row{"group", "stream", "lag", "behind", "pending", "in flight", "oldest", "consumers"}, rows, 3, 4, 5, 6, 7, 8)
 	p.line("")
-	printConsumers(p, s.Groups)
-	p.line("")
+	if printConsumers(p, s.Groups) {
+		p.line("")
+	}
 	for _, group := range sortedKeys(s.Totals) {
 		t := s.Totals[group]
 		totals = append(totals, table.Row{group, t.Dropped, t.Duplicate, t.Dead, t.Redriven, t.Trimmed, t.Rescued})
