@@ -484,3 +484,20 @@ func TestNewWaiterRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Of a place that is free and the end, select takes either: so often it came upon both.
+func TestClosedTakesNone(t *testing.T) {
+	w, err := NewWaiter(nil, WaiterOptions{Rules: event.Rules{MaxWait: time.Second, Poll: time.Second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	for range 100 {
+		if _, err := w.Wait(t.Context(), event.Plan{PlanID: "p"}, time.Now()); !errors.Is(err, ErrClosed) {
+			t.Fatalf("Wait after Close: %v", err)
+		}
+	}
+	if n := w.Len(); n != 0 {
+		t.Errorf("%d plans wait after Close", n)
+	}
+}
