@@ -112,7 +112,9 @@ func watch(t testing.TB, opts *redis.Options, listener Listener, set WatcherOpti
 func TestWatcherAnnouncesWrites(t *testing.T) {
 	server := redistest.Start(t, redistest.WithPassword("s3cret"))
 	client, r := server.Client(), &recorder{}
-	w := watch(t, client.Options(), r, WatcherOptions{Log: r.log()})
+	opts := *client.Options()
+	opts.Protocol = 2 // whatever the client speaks, announcements come in RESP3
+	w := watch(t, &opts, r, WatcherOptions{Log: r.log()})
 	r.eventually(t, "announced", func() bool { return slices.Equal(r.resets, []bool{true}) })
 	if !w.Healthy() {
 		t.Error("not healthy")
@@ -313,6 +315,22 @@ func TestWatcherAbsentServer(t *testing.T) {
 	r.eventually(t, "lost", func() bool { return slices.Equal(r.resets, []bool{true, false}) })
 	if w.Healthy() {
 		t.Error("healthy for the sake of an old answer")
+	}
+}
+
+// The defaults are what production runs with.
+func TestDefaults(t *testing.T) {
+	watcher := WatcherOptions{}.withDefaults()
+	if watcher.Log == nil {
+		t.Error("no log")
+	}
+	watcher.Log = nil
+	if want := (WatcherOptions{PongWithin: 2 * time.Second, RetryRefused: time.Minute, MaxBackoff: 5 * time.Second}); watcher != want {
+		t.Errorf("watcher: %+v", watcher)
+	}
+	reader := ReaderOptions{}.withDefaults()
+	if reader.Lanes != 2 || reader.Batch != 128 || reader.Queue != 4096 || reader.Timeout != time.Second || reader.Now == nil {
+		t.Errorf("reader: %+v", reader)
 	}
 }
 
