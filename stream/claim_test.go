@@ -15,12 +15,12 @@ func (w *world) idle(consumer, id string) {
 	require.NoError(w.t, w.admin.Do(w.ctx, "XCLAIM", testStream, testGroup, consumer, 0, id, "IDLE", time.Hour.Milliseconds(), "JUSTID").Err())
 }
 
-// leave adds an entry that a consumer which is no more has read, before any other can.
-func (w *world) leave() {
+// leave adds an entry that a consumer has read without its knowing, before any other can.
+func (w *world) leave(consumer string) {
 	w.t.Helper()
 	_, err := w.admin.TxPipelined(w.ctx, func(p redis.Pipeliner) error {
 		p.XAdd(w.ctx, &redis.XAddArgs{Stream: testStream, Values: []string{"a", "b"}})
-		p.XReadGroup(w.ctx, &redis.XReadGroupArgs{Group: testGroup, Consumer: "dead", Streams: []string{testStream, ">"}, Block: -1})
+		p.XReadGroup(w.ctx, &redis.XReadGroupArgs{Group: testGroup, Consumer: consumer, Streams: []string{testStream, ">"}, Block: -1})
 		return nil
 	})
 	require.NoError(w.t, err)
@@ -38,7 +38,7 @@ func TestClaimingOutlastsFailures(t *testing.T) {
 			s, out := w.subscribe(nil, w.config("a"))
 			eventually(t, "it has looked what there is to claim", func() bool { return w.commands("xautoclaim") > 0 })
 			require.NoError(t, w.admin.ACLSetUser(w.ctx, "default", "-"+c.command).Err())
-			w.leave()
+			w.leave("dead")
 			eventually(t, "it is refused", func() bool { return len(w.admin.ACLLog(w.ctx, 1).Val()) > 0 })
 			if c.told {
 				eventually(t, "that is told", func() bool { return w.events.get("failed claim") > 0 })
@@ -58,7 +58,7 @@ func TestClaimingPassesOverTheBusy(t *testing.T) {
 	w.group()
 	w.add(100)
 	w.readAs("busy", 100)
-	w.leave()
+	w.leave("dead")
 	left := w.ids()[100]
 	w.idle("dead", left)
 	cfg := w.config("a")
@@ -90,7 +90,7 @@ func TestClaimingKeepsTheLimit(t *testing.T) {
 	w := newWorld(t)
 	w.group()
 	for range 3 {
-		w.leave()
+		w.leave("dead")
 	}
 	for _, id := range w.ids() {
 		w.idle("dead", id)
@@ -143,4 +143,55 @@ func TestSettledWhileItIsClaimed(t *testing.T) {
 	require.Equal(t, later, m.UUID)
 	proxy.Latency(0)
 	m.Ack()
+}
+
+// TestRecoveringKeepsTheLimit: no more strays are taken at once than may be in hand, and Events are told of them.
+func TestRecoveringKeepsTheLimit(t *testing.T) {
+	const n, limit = 1200, 650
+	w := newWorld(t)
+	w.group()
+	w.add(n)
+	w.readAs("a", n)
+	cfg := w.config("a")
+	cfg.MinIdle, cfg.MaxInFlight, cfg.Batch = 5*time.Minute, limit, 100
+	s, out := w.subscribe(nil, cfg)
+	var got seen
+	held := make([]*message.Message, 601) // the last has come with the rest that there is room for
+	for i := range held {
+		held[i] = next(t, out)
+		got.add(held[i])
+	}
+	require.Equal(t, limit, s.Subscriptions()[0].InFlight)
+	for _, m := range held {
+		m.Ack()
+	}
+	ackAll(out, &got)
+	eventually(t, "all are handled", func() bool { return got.len() == n && w.pending() == 0 })
+	require.Empty(t, got.twice())
+	require.EqualValues(t, n, w.events.get("taken"))
+}
+
+// TestFindsStraysBehindMany: a stray is found behind more that is in hand than one look lists, and reading goes on.
+func TestFindsStraysBehindMany(t *testing.T) {
+	const n = 600
+	w := newWorld(t)
+	cfg := w.config("a")
+	cfg.MinIdle, cfg.MaxInFlight = 5*time.Minute, 2*n
+	_, out := w.subscribe(nil, cfg)
+	w.add(n)
+	var held []*message.Message
+	for range n {
+		held = append(held, next(t, out))
+	}
+	w.leave("a")
+	w.add(1)
+	for range 2 { // in either order
+		held = append(held, next(t, out))
+	}
+	w.add(1)
+	held = append(held, next(t, out))
+	for _, m := range held {
+		m.Ack()
+	}
+	eventually(t, "all are acknowledged", func() bool { return w.pending() == 0 })
 }
