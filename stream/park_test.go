@@ -96,6 +96,28 @@ func TestUnpark(t *testing.T) {
 	eventually(t, "all are acknowledged", func() bool { return w.pending() == 0 })
 }
 
+// TestUnparkResumed: what was resumed before the handler failed is no longer the bundle's: it comes once, with its value.
+func TestUnparkResumed(t *testing.T) {
+	w, s, out, b, m := bundled(t, 2)
+	resume := b.Park(0)
+	b.Park(1)
+	send := resume(parkKey{}, 1)
+	b.Unpark()
+	m.Nack()
+	single := next(t, out)
+	assert.Equal(t, b.Messages()[1].UUID, single.UUID, "the second alone is the bundle's")
+	single.Ack()
+	eventually(t, "the first is in hand", func() bool { return s.Subscriptions()[0].InFlight == 1 })
+	send()
+	again, _, brings := resumed(t, out)
+	assert.Equal(t, map[string]any{b.Messages()[0].UUID: 1}, brings)
+	again.Ack()
+	eventually(t, "all are acknowledged", func() bool { return w.pending() == 0 })
+	require.NoError(t, s.Close())
+	_, open := <-out
+	assert.False(t, open, "nothing came twice")
+}
+
 // TestParkedDrains: what is parked when the subscription ends is handed back at once, and resuming it does nothing more.
 func TestParkedDrains(t *testing.T) {
 	w, s, out, b, m := bundled(t, 5)

@@ -156,6 +156,18 @@ func TestTouchAlone(t *testing.T) {
 	})
 }
 
+// TestTouchOfOthers: where all that is pending is another consumer's, nothing is ours.
+func TestTouchOfOthers(t *testing.T) {
+	onBackends(t, func(t *testing.T, b backend) {
+		s := newBench(t, b, "1-1", "1-2")
+		s.steal("1-1")
+		s.steal("1-2")
+		require.Equal(t, []int64{0, 0}, s.touch(time.Hour, "1-1", "1-2"))
+		require.Equal(t, []string{"1-1 other", "1-2 other"}, s.pending())
+		require.Less(t, s.idle("1-1"), time.Minute)
+	})
+}
+
 func (s bench) leave(consumer string) int {
 	s.t.Helper()
 	n, err := leaveScript.Run(s.ctx, s.client, []string{"in"}, "g", consumer).Int()
