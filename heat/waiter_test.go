@@ -3,6 +3,7 @@ package heat
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -466,6 +467,49 @@ func TestFloodDoesNotStarveTheSweep(t *testing.T) {
 		for range 1000 {
 			ws.next()
 		}
+	})
+}
+
+// What is due at once goes out in batches of a bounded size, and a worker that takes one wakes another for the rest.
+func TestWorkIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake(10 * time.Millisecond)
+		ws := newWaits(t, fake, nil)
+		defer ws.w.Close()
+		parkings := make([]Parking, 4*sweepBatch)
+		for i := range parkings {
+			parkings[i] = Parking{PlanID: planName(i), Published: time.Now(), Done: func(event.Verdict) func() { return nil }}
+		}
+		ws.w.Park(parkings)
+		begin := func() {
+			fake.mu.Lock()
+			defer fake.mu.Unlock()
+			fake.batches, fake.mostBusy = nil, 0
+		}
+		end := func(want int) {
+			t.Helper()
+			fake.mu.Lock()
+			defer fake.mu.Unlock()
+			if len(fake.batches) != 4*sweepBatch/want || slices.Max(fake.batches) != want || fake.mostBusy != 4 {
+				t.Errorf("batches %v, %d at once, want %d each and four at once", fake.batches, fake.mostBusy, want)
+			}
+		}
+		begin()
+		time.Sleep(testRules.Poll + 15*time.Millisecond) // the timer wakes one worker
+		synctest.Wait()
+		end(sweepBatch)
+
+		begin()
+		ws.w.mu.Lock() // all of it before the first worker looks
+		for _, parking := range parkings {
+			p := ws.w.plans[parking.PlanID]
+			ws.w.schedule.remove(p)
+			ws.w.hurry(p)
+		}
+		ws.w.mu.Unlock()
+		time.Sleep(45 * time.Millisecond) // four rounds
+		synctest.Wait()
+		end(urgentBatch)
 	})
 }
 
