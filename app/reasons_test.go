@@ -145,14 +145,17 @@ func TestOutageWhilePlansWait(t *testing.T) {
 	})
 	publish(t, rdb, "plan_id", "p", "symbol", "BTCUSDT")
 	assert.Equal(t, "missing", observe(t, rdb, earlyPoint, "p").reason())
+	awaitLookups := func(result string) {
+		eventually(t, "two lookups "+result, func() error {
+			if n := o.metrics()[`heat_observer_lookups_total{result="`+result+`"}`]; n < 2 {
+				return fmt.Errorf("%v %s", n, result)
+			}
+			return nil
+		})
+	}
+	awaitLookups("absent") // late has looked as well, and waits
 	proxy.Blackhole(true)
-	const failed = `heat_observer_lookups_total{result="failed"}`
-	eventually(t, "two failed lookups", func() error {
-		if n := o.metrics()[failed]; n < 2 {
-			return fmt.Errorf("%v failed", n)
-		}
-		return nil
-	})
+	awaitLookups("failed")
 	writeHeat(t, rdb, "p")
 	proxy.Blackhole(false)
 	late := observe(t, rdb, latePoint, "p")
