@@ -72,10 +72,7 @@ func TestAcceptance(t *testing.T) {
 	require.Len(t, seen[latePoint], len(run.plans))
 	run.checkParked()
 
-	metrics := o.metrics()
-	for name, n := range reasons {
-		assert.Equal(t, n, metrics[name], name)
-	}
+	o.awaitMetrics(reasons)
 	assertOneLiner(t, srv, o, strings.Replace(oneLiner, "COUNT 200", "COUNT 1000000", 1))
 	assert.Empty(t, o.logs.Lines("level=ERROR"), "an error is for what a human must mend")
 	require.NoError(t, o.stop())
