@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -128,8 +129,11 @@ func TestSaidOnce(t *testing.T) {
 		redis    = found(t, "verify/redis.go", "", `use Redis (\d\.\d) or newer`)
 		suffixes = keySuffixes(t)
 		low      = found(t, "web/summary.go", "", `coverageBad  = ([\d.]+)`)
+		patience = found(t, "cmd/processor/healthcheck.go", "", `Timeout +time\.Duration.*default:"(\d+)s"`)
 	)
 	require.Equal(t, streams[:2], texts(pipeline.PlanStream, pipeline.DecisionStream))
+	own, err := strconv.Atoi(patience[0])
+	require.NoError(t, err)
 	const (
 		contract, openapi = "docs/wire-contract.md", "web/openapi.yaml"
 		quoted, column    = "`(\\w+)`", `(?m)^\| ([\w, ]+) \|`
@@ -235,6 +239,8 @@ func TestSaidOnce(t *testing.T) {
 		{"verify/ports.go", "", `\((\d+) is the apply`, each, ports},
 		{"cmd/processor/verify.go", "", `default:"127\.0\.0\.1:(8\d+)"`, each, ports},
 		{"cmd/processor/run.go", "", `localhost:(8\d+)`, each, ports},
+
+		{"Dockerfile", "", `HEALTHCHECK .*--timeout=(\d+)s`, each, texts(own + 1)}, // so that what the command says is seen
 	} {
 		words := found(t, r.file, r.within, r.word)
 		where := fmt.Sprintf("%s: %s %s", r.file, r.within, r.word)
