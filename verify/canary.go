@@ -62,11 +62,14 @@ func (p *probe) canary(ctx context.Context) Check {
 	})
 	took := round(time.Since(began))
 	left := p.removeCanary(ctx, name, id)
+	stopped := p.gateHasNotRead(ctx, id)
 	switch early, late := seen[event.Early.String()], seen[event.Late.String()]; {
 	case err != nil:
 		return cannot(err)
 	case early == "" || late == "":
 		return bad(Fail, "see the checks of the groups", "canary %s: early %s, late %s after %s; %s", planID, orNothing(early), orNothing(late), took, left)
+	case strings.HasPrefix(left, "left") && stopped != "":
+		return bad(Fail, gateHint+"; XDEL the canary when every group has passed it", "canary %s: early %s, late %s within %s; %s; %s", planID, early, late, took, stopped, left)
 	case strings.HasPrefix(left, "left"):
 		return bad(Warn, "XDEL it when every group has passed it", "canary %s: early %s, late %s within %s; %s", planID, early, late, took, left)
 	default:

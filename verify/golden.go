@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"heatobserver/entry"
 	"heatobserver/event"
 	"heatobserver/stream"
 )
@@ -86,7 +87,7 @@ func (p *probe) golden(ctx context.Context) Check {
 	case decided:
 		return p.noKey(ctx, seen, age)
 	}
-	return p.noDecision(ctx, seen, newestDecisions)
+	return p.noDecision(ctx, seen, plan.id, newestDecisions)
 }
 
 func (p *probe) complete(seen string, heat map[string]string) Check {
@@ -134,8 +135,12 @@ func (p *probe) noKey(ctx context.Context, seen string, age time.Duration) Check
 		"%s; the heat bridge has read all decisions, so its keys end too soon or have another prefix", seen)
 }
 
-// noDecision tells one plan without a decision from a gate that does not work: by the other new plans.
-func (p *probe) noDecision(ctx context.Context, seen string, decisions map[string]bool) Check {
+// noDecision tells one plan without a decision from a gate that does not work: by whether it has read the plan, and by the
+// other new plans. A gate that has stopped decided the others while it ran.
+func (p *probe) noDecision(ctx context.Context, seen string, plan entry.ID, decisions map[string]bool) Check {
+	if stopped := p.gateHasNotRead(ctx, plan); stopped != "" {
+		return bad(Fail, gateHint, "%s; %s", seen, stopped)
+	}
 	plans, err := p.newestPlans(ctx, plansSampled)
 	if err != nil {
 		return cannot(err)

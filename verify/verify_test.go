@@ -216,6 +216,7 @@ func TestBrokenPipelineIsRefusedWithItsCause(t *testing.T) {
 		check, cause string
 	}{
 		{"gate not running", world{noGate: true}, "heat gate group", "heat gate not running"},
+		{"gate stopped", world{noGate: true, breaks: readNoMore, setup: func(_ *testing.T, s *verify.Setup) { s.Canary = true }}, "canary", "the heat gate (group heat_gate) has not read it"},
 		{"bridge not running", world{noBridge: true}, "golden chain", "heat bridge is not running"},
 		{"gate reads harvest.proposal", world{gate: pipeline.GateConfig{Plans: "quantum:stream:harvest.proposal"}}, "heat gate group", "harvest.proposal"},
 		{"wrong prefix", world{bridge: pipeline.BridgeConfig{Prefix: "quantum:heat:bridge:by_plan:"}}, "lookup prefix", "the pipeline uses quantum:heat:bridge:by_plan:"},
@@ -295,6 +296,12 @@ func trimmed(t *testing.T, srv *redistest.Server) {
 		info, err := srv.Client().XInfoStream(t.Context(), pipeline.PlanStream).Result()
 		return err == nil && info.EntriesAdded > 2*info.Length
 	}, patience, 20*time.Millisecond)
+}
+
+// readNoMore is what a gate leaves behind when it stops.
+func readNoMore(t *testing.T, srv *redistest.Server) {
+	t.Helper()
+	require.NoError(t, srv.Client().XGroupCreate(t.Context(), pipeline.PlanStream, pipeline.GateGroup, "$").Err())
 }
 
 func nearLimit(t *testing.T, srv *redistest.Server) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"heatobserver/entry"
 	"heatobserver/event"
 	"heatobserver/stream"
 )
@@ -15,6 +16,7 @@ const (
 	wrongInput  = "quantum:stream:harvest.proposal" // what heat gates are known to read by mistake
 	behindMost  = 5 * time.Second
 	silenceMost = 30 * time.Second // readers ask every few seconds, whether there is anything or not
+	gateHint    = "start the heat gate, or name its group with --gate-group"
 )
 
 // gateInput looks at the heat gate's env file.
@@ -34,7 +36,7 @@ func (p *probe) gateInput(ctx context.Context) Check {
 }
 
 func (p *probe) gateGroup(ctx context.Context) Check {
-	c := p.group(ctx, "heat gate", p.Plans, p.GateGroup, "start the heat gate, or name its group with --gate-group")
+	c := p.group(ctx, "heat gate", p.Plans, p.GateGroup, gateHint)
 	if c.Verdict != Fail {
 		return c
 	}
@@ -43,6 +45,15 @@ func (p *probe) gateGroup(ctx context.Context) Check {
 			"gate input wired wrongly: group %s reads %s (harvest.proposal); %s", p.GateGroup, wrongInput, c.Seen)
 	}
 	return c
+}
+
+// gateHasNotRead says so of a plan that has had its time; "" = it has, or nobody can tell.
+func (p *probe) gateHasNotRead(ctx context.Context, plan entry.ID) string {
+	state, err := stream.Inspect(ctx, p.redis, p.Plans, p.GateGroup)
+	if err != nil || !state.Exists || state.LastDelivered.Compare(plan) >= 0 {
+		return ""
+	}
+	return fmt.Sprintf("the heat gate (group %s) has not read it", p.GateGroup)
 }
 
 func (p *probe) bridgeGroup(ctx context.Context) Check {
