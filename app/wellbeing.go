@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"heatobserver/stream"
 )
 
 // running are the handlers, for those who look from the outside.
@@ -59,28 +61,27 @@ func (p *processor) ready(ctx context.Context) []string {
 		wrong = append(wrong, "the handlers have not started")
 	}
 	for _, h := range running {
-		subscriptions := h.subscriber.Subscriptions()
-		if len(subscriptions) == 0 {
-			wrong = append(wrong, fmt.Sprintf("the %s handler is not subscribed", h.name))
-		}
-		for _, s := range subscriptions {
-			switch {
-			case s.Err != nil:
-				wrong = append(wrong, fmt.Sprintf("the %s handler cannot read: %v", h.name, s.Err))
-			case !s.GroupExists:
-				wrong = append(wrong, fmt.Sprintf("group %s does not exist yet", h.group))
-			}
-		}
+		wrong = append(wrong, h.unready(h.subscriber.Subscriptions())...)
 	}
-	return distinct(wrong)
+	return wrong
 }
 
-// distinct leaves out what was said before: the subscriptions of a handler meet the same outage.
-func distinct(texts []string) (all []string) {
-	for _, text := range texts {
-		if !slices.Contains(all, text) {
-			all = append(all, text)
+// unready is what keeps a handler from reading, each thing once: its subscriptions meet the same outage.
+func (h *handler) unready(subscriptions []stream.SubscriptionState) (wrong []string) {
+	if len(subscriptions) == 0 {
+		return []string{fmt.Sprintf("the %s handler is not subscribed", h.name)}
+	}
+	for _, s := range subscriptions {
+		var text string
+		switch {
+		case s.Err != nil:
+			text = fmt.Sprintf("the %s handler cannot read: %v", h.name, s.Err)
+		case !s.GroupExists:
+			text = fmt.Sprintf("group %s does not exist yet", h.group)
+		}
+		if text != "" && !slices.Contains(wrong, text) {
+			wrong = append(wrong, text)
 		}
 	}
-	return all
+	return wrong
 }
