@@ -81,7 +81,9 @@ func TestREADME(t *testing.T) {
 			code, stdout, stderr := processor(t, environ, strings.Fields(here)[3:]...)
 			require.Zero(t, code, stderr)
 			require.Contains(t, stdout, "96.21 %", "the picture below it shows another history")
-			require.FileExists(t, page)
+			report, err := os.ReadFile(page)
+			require.NoError(t, err)
+			require.Contains(t, string(report), "96.21 %", "the page shows another history than the terminal")
 		case strings.HasPrefix(bare, "go run ./cmd/processor "):
 			kind = words[3]
 			code, _, stderr := processor(t, environ, append(words[3:], "--help")...)
