@@ -51,6 +51,7 @@ func TestScreenshots(t *testing.T) {
 		b.scheme(shot.scheme)
 		b.visit(url)
 		b.holds("the charts", `document.querySelectorAll("#coverage canvas, #reasons canvas, #waits canvas, #curve canvas").length === 4`)
+		b.holds("every rate", `!document.querySelector("#flow-picture").textContent.includes("–")`) // which takes two readings
 		picture := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng})
 		if err := os.WriteFile(filepath.Join(dir, shot.name+".png"), picture.Data, 0o644); err != nil {
 			t.Fatal(err)
