@@ -24,8 +24,8 @@ type Parked struct {
 }
 
 // Park looks at all of the plans in one round trip and keeps those whose wait that does not end, by the same rules as
-// Wait: a waiting plan then costs its entry in the Waiter, some 0.5 KB (BenchmarkWaitingPlan), and no stack. The answers are in the order of
-// the plans.
+// Wait: a waiting plan then costs its entry in the Waiter, some 0.5 KB (BenchmarkWaitingPlan), and no stack. The answers
+// are in the order of the plans.
 func (w *Waiter) Park(plans []Parking) []Parked {
 	parked := make([]Parked, len(plans))
 	waits := make([]*waiting, len(plans))
