@@ -416,6 +416,27 @@ func TestSweepIsBounded(t *testing.T) {
 	}
 }
 
+// The sweep comes round more slowly with more plans than it may look at in a second, whether they wait or are watched.
+func TestSweepByNumber(t *testing.T) {
+	for _, test := range []struct {
+		announced      bool
+		waits, watched int
+		want           time.Duration
+	}{
+		{false, 2 * netLooks, netLooks, testRules.Poll},
+		{true, 1, 0, time.Second},
+		{true, netLooks, 0, time.Second},
+		{true, 2 * netLooks, 0, 2 * time.Second},
+		{true, 0, 2 * netLooks, 2 * time.Second},
+		{true, 2 * netLooks, netLooks, 3 * time.Second},
+	} {
+		w := Waiter{opts: WaiterOptions{Rules: testRules}.withDefaults(), announced: test.announced, waits: test.waits, watched: test.watched}
+		if got := w.sweep(); got != test.want {
+			t.Errorf("%+v: the sweep comes round after %v", test, got)
+		}
+	}
+}
+
 // A sweep that the workers cannot keep up with does not hold up what is new.
 func TestSweepDoesNotStarveWhatIsNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

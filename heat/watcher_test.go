@@ -265,13 +265,20 @@ func TestWatcherRefused(t *testing.T) {
 	}
 	deny("no-tracking", "-client|tracking")
 	for _, test := range []struct {
-		name  string
-		opts  *redis.Options
-		allow func()
+		name   string
+		opts   *redis.Options
+		allow  func()
+		forbid func()
 	}{
-		{"miniredis", &redis.Options{Addr: mini.Addr()}, nil},
+		{"miniredis", &redis.Options{Addr: mini.Addr()}, nil, nil},
 		{"CLIENT TRACKING denied", &redis.Options{Addr: server.Addr(), Username: "no-tracking", Password: "s3cret"},
-			func() { deny("no-tracking") }},
+			func() { deny("no-tracking") },
+			func() {
+				deny("no-tracking", "-client|tracking")
+				if err := server.Client().Do(t.Context(), "CLIENT", "KILL", "USER", "no-tracking").Err(); err != nil {
+					t.Error(err)
+				}
+			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r, attempts := &recorder{}, make(chan struct{}, 1000)
@@ -297,6 +304,8 @@ func TestWatcherRefused(t *testing.T) {
 			if test.allow != nil {
 				test.allow()
 				r.eventually(t, "announced once allowed", func() bool { return slices.Equal(r.resets, []bool{true}) })
+				test.forbid()
+				eventually(t, "two warnings more: of the connection, and of the refusal", func() bool { return r.warnings() == 3 })
 			}
 		})
 	}
