@@ -146,6 +146,13 @@ func TestClaimingCostsAHealthyFleetLittle(t *testing.T) {
 		_, out := w.subscribe(nil, cfg)
 		ackAll(out, &got)
 	}
+	// Each passes over what is pending when it begins, and again when it listens for nudges.
+	eventually(t, "all listen", func() bool { return w.admin.PubSubNumSub(w.ctx, "own:nudge").Val()["own:nudge"] == 4 })
+	passes := int64(-1)
+	for n := w.commands("xautoclaim"); n != passes; n = w.commands("xautoclaim") {
+		passes = n
+		time.Sleep(time.Second)
+	}
 	w.add(100)
 	eventually(t, "all are handled", func() bool { return got.len() == 100 && w.pending() == 0 })
 	require.NoError(t, w.admin.ConfigResetStat(w.ctx).Err())
