@@ -67,6 +67,10 @@ func TestAnswersToTwoTopics(t *testing.T) {
 				require.ElementsMatch(t, want[topic], got)
 			}
 			require.Zero(t, w.events.get("failed"))
+			require.EqualValues(t, n, w.events.get("answers in scripts"))
+			if fields == nil {
+				require.EqualValues(t, n, w.events.get("scripts"), "one each")
+			}
 		})
 	}
 }

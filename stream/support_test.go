@@ -46,9 +46,16 @@ func (r *recorder) get(name string) int64 {
 
 func (r *recorder) Read(_, _ string, n int, fresh bool, _ time.Duration) {
 	r.add(int64(n), map[bool]string{true: "fresh", false: "taken"}[fresh])
+	if n == 0 {
+		r.add(1, "reads of nothing")
+	}
 }
-func (r *recorder) Healed(string, string)         { r.add(1, "healed") }
-func (r *recorder) Lost(_, _ string, n int64)     { r.add(n, "lost") }
+func (r *recorder) Healed(string, string)     { r.add(1, "healed") }
+func (r *recorder) Lost(_, _ string, n int64) { r.add(n, "lost") }
+func (r *recorder) CommitBatch(n int, _ time.Duration) {
+	r.add(1, "scripts")
+	r.add(int64(n), "answers in scripts")
+}
 func (r *recorder) Failed(op string)              { r.add(1, "failed", "failed "+op) }
 func (r *recorder) Dropped(string, string)        { r.add(1, "dropped") }
 func (r *recorder) Redelivered(string, string)    { r.add(1, "redelivered") }
