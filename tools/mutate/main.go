@@ -31,7 +31,7 @@ type commandLine struct {
 	Sample   int      `help:"How many mutants of each package to try; 0 is all." default:"40"`
 	Seed     uint64   `help:"Which ones." default:"1"`
 	Jobs     int      `help:"How many at a time." default:"4"`
-	At       string   `help:"Only those whose file:line contains this, as 'queue.go:62'." placeholder:"TEXT"`
+	At       []string `help:"Only those whose file:line contains one of these, as 'queue.go:62'." placeholder:"TEXT"`
 }
 
 func main() {
@@ -91,7 +91,7 @@ func (c *commandLine) try(ctx context.Context, pkg string) (*result, error) {
 	r := &result{count: map[verdict]int{}}
 	for _, m := range b.mutants {
 		r.mutants++
-		if !strings.Contains(m.place(), c.At) {
+		if len(c.At) > 0 && !slices.ContainsFunc(c.At, func(text string) bool { return strings.Contains(m.place(), text) }) {
 			continue
 		}
 		if len(b.reaching(m)) == 0 {
