@@ -3,12 +3,12 @@ package archive
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"heatobserver/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
 	if followInstead() {
 		return
 	}
-	goleak.VerifyTestMain(m)
+	redistest.VerifyTestMain(m)
 }

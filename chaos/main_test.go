@@ -5,15 +5,15 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"heatobserver/app/apptest"
+	"heatobserver/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
 	apptest.Main(observe)
 	redis.SetLogger(quiet{}) // a failed connection is what these tests make; it would be logged each time
-	goleak.VerifyTestMain(m)
+	redistest.VerifyTestMain(m)
 }
 
 // quiet is go-redis' own log.

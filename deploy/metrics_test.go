@@ -15,14 +15,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"heatobserver/app"
 	"heatobserver/config"
 	"heatobserver/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { redistest.VerifyTestMain(m) }
 
 // TestEveryMetricExists looks for each metric that a rule, a panel or a page of the documentation names at the endpoint of a real run, and for each
 // recorded series in the recording rules.

@@ -3,9 +3,9 @@ package middleware_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"heatobserver/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	redistest.VerifyTestMain(m)
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"heatobserver/app"
 	"heatobserver/config"
@@ -19,7 +18,7 @@ import (
 	"heatobserver/operate"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { redistest.VerifyTestMain(m) }
 
 const (
 	planStream     = "quantum:stream:apply.plan"

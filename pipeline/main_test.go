@@ -7,13 +7,12 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"heatobserver/internal/embedded"
 	"heatobserver/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { redistest.VerifyTestMain(m) }
 
 // onBoth runs a test on the embedded Redis and on a real one.
 func onBoth(t *testing.T, test func(t *testing.T, client *redis.Client)) {

@@ -6,7 +6,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"heatobserver/internal/redistest"
 )
 
 // restartVar makes the test binary a command that restarts the server of a test, for Watermill's reconnect test.
@@ -24,5 +24,5 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	redistest.VerifyTestMain(m)
 }

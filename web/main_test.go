@@ -14,7 +14,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"heatobserver/app"
 	"heatobserver/config"
@@ -24,7 +23,7 @@ import (
 	"heatobserver/web"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { redistest.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must come soon, on a machine that is busy.
 const patience = 30 * time.Second

@@ -10,9 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"heatobserver/config"
+	"heatobserver/internal/redistest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProcessor) != "" {
 		main()
 	}
-	goleak.VerifyTestMain(m)
+	redistest.VerifyTestMain(m)
 }
 
 // usual is the least environment, with a name that does not depend on the machine.

@@ -9,12 +9,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"heatobserver/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { redistest.VerifyTestMain(m) }
 
 // TestOneInvoiceEach has two processes come and go over 2,000 orders, every tenth of which is published twice and some of
 // which nobody can read.

@@ -13,13 +13,12 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 )
 
 // childEnv makes the test binary a helper process that starts a server and waits to be killed.
 const childEnv = "REDISTEST_CHILD"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { VerifyTestMain(m) }
 
 func TestServerAnswersAndEndsWithTheTest(t *testing.T) {
 	var addr, dir string

@@ -3,13 +3,12 @@ package webtest
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"heatobserver/app"
 	"heatobserver/app/apptest"
+	"heatobserver/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
 	apptest.Main(app.Run)
-	goleak.VerifyTestMain(m)
+	redistest.VerifyTestMain(m)
 }
