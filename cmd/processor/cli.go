@@ -128,7 +128,11 @@ func usageError(err error) error {
 		return err
 	}
 	if match := unknownFlag.FindStringSubmatch(err.Error()); match != nil {
-		if near := config.Nearest(match[1], settingFlags()); near != "" {
+		switch near := config.Nearest(match[1], settingFlags()); near {
+		case "":
+		case match[1]:
+			return withCode(config.ExitNotCarriedOut, fmt.Errorf("--%s is a setting; it belongs behind a command that takes settings, see processor --help", near))
+		default:
 			return withCode(config.ExitConfig, fmt.Errorf("--%s is no setting; did you mean --%s?", match[1], near))
 		}
 	}

@@ -78,6 +78,8 @@ func TestExitCodes(t *testing.T) {
 		{"argument too many", []string{"config", "now"}, 2, "unexpected argument now"},
 
 		{"flag near to a setting", []string{"config", "--late-obs-poll", "5"}, 78, "--late-obs-poll is no setting; did you mean --late-obs-poll-ms?"},
+		{"flag of a setting where none is taken", []string{"version", "--pprof"}, 2, "--pprof is a setting; it belongs behind a command that takes settings"},
+		{"flag of a setting before the command", []string{"--redis-host", "r1", "config"}, 2, "--redis-host is a setting; it belongs behind a command"},
 		{"flag with the prefix", []string{"config", "--p28-pprof"}, 78, "did you mean --pprof?"},
 		{"wrong value", []string{"config", "--late-obs-poll-ms=0"}, 78, `P28_LATE_OBS_POLL_MS="0" (flag --late-obs-poll-ms): is out of range`},
 		{"negative value", []string{"config", "--obs-maxlen", "-5"}, 78, `P28_OBS_MAXLEN="-5"`},
