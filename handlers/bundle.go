@@ -42,6 +42,9 @@ func NewEarlyBundle(looker BulkLooker, s Settings) Bundle {
 		}
 		answers := answersTo(msgs, plans)
 		for i, look := range looks {
+			if look.Kind == event.Failed && ctx.Err() != nil {
+				continue // nobody failed, we are to stop
+			}
 			wait := event.NewWait(event.Early, plans[i].published, s.Rules)
 			if verdict, over := wait.Add(look, event.AtOnce); over {
 				answers.fill(s, i, event.Early, verdict)

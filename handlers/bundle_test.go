@@ -65,6 +65,26 @@ func TestEarlyBundle(t *testing.T) {
 	})
 }
 
+// TestEarlyBundleStops: looks that fail because their context has ended say nothing about Redis, also where one failure is enough;
+// what was found until then is answered.
+func TestEarlyBundleStops(t *testing.T) {
+	strict := settings()
+	strict.Rules.MaxErrors = 1
+	msgs := []*message.Message{
+		delivered(t.Context(), time.Now(), "plan_id", "there", "symbol", "S"),
+		delivered(t.Context(), time.Now(), "plan_id", "failed", "symbol", "S"),
+	}
+	handle := handlers.NewEarlyBundle(&bulk{looks: several}, strict)
+	answers := handle(t.Context(), msgs, nil)
+	assert.Equal(t, event.RedisError, decode(t, msgs[1], answers[1:]).Reason)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	answers = handle(ctx, msgs, nil)
+	require.Len(t, answers, 2)
+	assert.Equal(t, event.OK, decode(t, msgs[0], answers[:1]).Reason)
+	assert.Nil(t, answers[1])
+}
+
 // TestBundleOfMany: no round trip grows without bound.
 func TestBundleOfMany(t *testing.T) {
 	looker := &bulk{looks: map[string]event.Look{}}
