@@ -118,10 +118,14 @@ func (t *Tracer) Bundle(handle middleware.BundleHandler) middleware.BundleHandle
 			t.park(p)
 			return func(key, value any) func() { return resume(resumedKey{}, resumed{p, key, value}) }
 		})
-		for i, answer := range answers {
-			if p := plans[i]; p != nil && answer != nil {
+		for i, p := range plans {
+			switch {
+			case p == nil:
+			case i < len(answers) && answers[i] != nil:
 				p.answered = true
 				t.unpark(p)
+			default: // it may be on its way in another bundle by now, and is not this one's any more
+				msgs[i].SetContext(context.WithValue(msgs[i].Context(), planKey{}, (*plan)(nil)))
 			}
 		}
 		returned = true
