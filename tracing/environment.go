@@ -1,7 +1,6 @@
 package tracing
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -75,12 +74,16 @@ func checkSampler() error {
 
 // newExporter speaks the protocol that the environment names. It connects when there is something to send.
 func newExporter(ctx context.Context) (sdk.SpanExporter, error) {
-	switch protocol := cmp.Or(os.Getenv(tracesProtocolName), os.Getenv(protocolName)); protocol {
+	name := tracesProtocolName
+	if os.Getenv(name) == "" {
+		name = protocolName
+	}
+	switch protocol := os.Getenv(name); protocol {
 	case "", "http/protobuf":
 		return otlptracehttp.New(ctx)
 	case "grpc":
 		return otlptracegrpc.New(ctx)
 	default:
-		return nil, fmt.Errorf("%s=%q is not supported; allowed: http/protobuf, grpc", protocolName, protocol)
+		return nil, fmt.Errorf("%s=%q is not supported; allowed: http/protobuf, grpc", name, protocol)
 	}
 }

@@ -40,7 +40,9 @@ func TestEnvironment(t *testing.T) {
 		{"a share", map[string]string{endpoint: somewhere, sampler: "parentbased_traceidratio", argument: "0.1"}, true, ""},
 
 		{"another exporter", map[string]string{endpoint: somewhere, "OTEL_TRACES_EXPORTER": "zipkin"}, false, `OTEL_TRACES_EXPORTER="zipkin" is not supported; allowed: otlp, none`},
-		{"another protocol", map[string]string{endpoint: somewhere, protocol: "http/json"}, false, `"http/json" is not supported; allowed: http/protobuf, grpc`},
+		{"another protocol", map[string]string{endpoint: somewhere, protocol: "http/json"}, false, `OTEL_EXPORTER_OTLP_PROTOCOL="http/json" is not supported; allowed: http/protobuf, grpc`},
+		{"another protocol for traces", map[string]string{endpoint: somewhere, protocol: "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, false,
+			`OTEL_EXPORTER_OTLP_TRACES_PROTOCOL="http/json" is not supported`},
 		{"no scheme", map[string]string{endpoint: "user:secret@collector:4318"}, false, "OTEL_EXPORTER_OTLP_ENDPOINT is no endpoint: write http://host:port"},
 		{"no sampler", map[string]string{endpoint: somewhere, sampler: "sometimes"}, false, `OTEL_TRACES_SAMPLER="sometimes" is no sampler; allowed: always_on,`},
 		{"no share", map[string]string{endpoint: somewhere, sampler: "traceidratio", argument: "10%"}, false, `OTEL_TRACES_SAMPLER_ARG="10%" is no share; allowed: 0 to 1`},
