@@ -51,6 +51,14 @@ func (l *loader) lookupPrefix() {
 			l.fail(l.problem(other, "lies under P28_HEAT_LOOKUP_PREFIX=%q, where nothing but heat may be", prefix))
 		}
 	}
+	if l.usable("P28_PLAN_STREAMS") && l.config.Partitioned() {
+		for _, partition := range l.config.PlanStreams() {
+			if strings.HasPrefix(partition, prefix) {
+				l.fail(l.problem("P28_PLAN_STREAMS", "names %s, which lies under P28_HEAT_LOOKUP_PREFIX=%q, where nothing but heat may be", partition, prefix))
+				return
+			}
+		}
+	}
 }
 
 func (l *loader) waits() {

@@ -54,6 +54,8 @@ func TestRefused(t *testing.T) {
 		{"tag twice", []string{"P28_PLAN_STREAMS=a:{0},b:{0}"}, `uses the hash tag {0} twice`},
 		{"partition of another stream", []string{"P28_PLAN_STREAMS=d:{0}", "P28_DECISION_STREAM=d:{0}"}, `names d:{0}, which is P28_DECISION_STREAM`},
 		{"partition of its own dead letters", []string{"P28_PLAN_STREAMS=d:{0}", "P28_DEAD_STREAM=d"}, `names d:{0}, which is P28_DEAD_STREAM with a partition's tag`},
+		{"partition under the lookup prefix", []string{"P28_PLAN_STREAMS=quantum:harvest:heat:by_plan:{0},p:{1}"},
+			`names quantum:harvest:heat:by_plan:{0}, which lies under P28_HEAT_LOOKUP_PREFIX`},
 		{"partitions and a tag", []string{"P28_PLAN_STREAMS=p:{0}", "P28_KEY_PREFIX={q}:p28:"}, `must have no braces`},
 
 		{"port", []string{"REDIS_PORT=0"}, `allowed: 1 to 65535`},
