@@ -66,6 +66,27 @@ func TestRedisComesAndGoes(t *testing.T) {
 	require.NoError(t, o.stop())
 }
 
+// TestAnswersWhileRedisHangs: whoever asks for readiness or metrics waits for two seconds, and not for as long as a blocked read
+// may take.
+func TestAnswersWhileRedisHangs(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	proxy := redistest.NewProxy(t, srv.Addr())
+	o := start(t, srv, settings{"REDIS_URL": "redis://" + proxy.Addr(), "P28_BLOCK_MS": "5000"})
+	o.awaitReady()
+	proxy.Blackhole(true)
+	defer proxy.Blackhole(false)
+	const blocked = 8 * time.Second // the read timeout of the client
+	begun := time.Now()
+	h, err := o.health("/readyz")
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(h.Wrong, "; "), "Redis does not answer")
+	assert.Less(t, time.Since(begun), blocked-time.Second)
+	begun = time.Now()
+	assert.Zero(t, o.metrics()["heat_observer_redis_up"])
+	assert.Less(t, time.Since(begun), blocked-time.Second)
+}
+
 // TestNotReadyWhileNothingCanBeWritten: reading works, but the key of the observed stream is no stream. Nothing is lost.
 func TestNotReadyWhileNothingCanBeWritten(t *testing.T) {
 	t.Parallel()

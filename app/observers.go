@@ -185,7 +185,7 @@ func (p *processor) observeGroups() {
 			groups = append(groups, streamGroup{names.Plan, h.group}, streamGroup{names.Redrive, h.group})
 		}
 	}
-	p.metrics.registry.MustRegister(newGroupCollector(p.client, groups))
+	p.metrics.registry.MustRegister(newGroupCollector(p.side, groups))
 	p.metrics.gauge("clock_offset_seconds", "What the clock of Redis is ahead of the local one; it is corrected.", nil,
 		func() float64 { return p.clock.Offset().Seconds() })
 }

@@ -50,7 +50,7 @@ func (p *processor) ready(ctx context.Context) []string {
 		wrong = append(wrong, "draining")
 	}
 	p.mu.Unlock()
-	if err := p.client.Ping(ctx).Err(); err != nil {
+	if err := p.side.Ping(ctx).Err(); err != nil { // that client keeps to the time of ctx
 		wrong = append(wrong, fmt.Sprintf("Redis does not answer: %v", err))
 	}
 	if since := p.metrics.commitsFailSince(); !since.IsZero() {
