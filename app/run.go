@@ -156,11 +156,17 @@ func Run(ctx context.Context, cfg config.Config, opts Options) (err error) {
 	}
 	running.Go(func() { p.clock.run(background, 10*time.Second) })
 
+	const switchedOff = "observing is switched off by P28_HEAT_OBS_ENABLED: nothing is read"
+	observing := cfg.EarlyEnabled() || cfg.LateEnabled()
 	if opts.Supervisor != nil {
-		running.Go(func() { supervise(background, ctx, opts.Supervisor, p.alive, p.ready, p.log) })
+		doing := "observing"
+		if !observing {
+			doing = switchedOff
+		}
+		running.Go(func() { supervise(background, ctx, opts.Supervisor, doing, p.alive, p.ready, p.log) })
 	}
-	if !cfg.EarlyEnabled() && !cfg.LateEnabled() {
-		p.log.WarnContext(ctx, "observing is switched off by P28_HEAT_OBS_ENABLED: nothing is read", "http", listener.Addr())
+	if !observing {
+		p.log.WarnContext(ctx, switchedOff, "http", listener.Addr())
 		if opts.Started != nil {
 			opts.Started(listener.Addr())
 		}

@@ -79,8 +79,11 @@ func TestSwitchedOff(t *testing.T) {
 		srv := redistest.Start(t)
 		rdb := srv.Client()
 		publish(t, rdb, "plan_id", "p", "symbol", "S")
-		o := start(t, srv, settings{"P28_HEAT_OBS_ENABLED": "off"})
+		told := make(chan string, 100)
+		manager := &app.Supervisor{Notify: func(states string) error { told <- states; return nil }}
+		o := run(t, load(t, srv, settings{"P28_HEAT_OBS_ENABLED": "off"}), app.Options{Supervisor: manager})
 		o.awaitReady()
+		assert.Equal(t, "READY=1\nSTATUS=observing is switched off by P28_HEAT_OBS_ENABLED: nothing is read", <-told)
 		assert.Contains(t, o.logs.String(), "P28_HEAT_OBS_ENABLED")
 		assert.Len(t, contractSeries(o.metrics()), 15)
 		assert.Empty(t, rdb.XInfoGroups(t.Context(), planStream).Val(), "nothing is read")

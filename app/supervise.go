@@ -17,8 +17,8 @@ type Supervisor struct {
 
 // supervise tells the manager until ctx ends: READY once plans are observed, STATUS when what is wrong changes, and WATCHDOG
 // for as long as the loops come round. A run that hangs gives no sign and is started again; one that waits for Redis is
-// alive. drain ends when the drain begins.
-func supervise(ctx, drain context.Context, s *Supervisor, live, ready healthCheck, log *slog.Logger) {
+// alive. doing is the STATUS when nothing is wrong. drain ends when the drain begins.
+func supervise(ctx, drain context.Context, s *Supervisor, doing string, live, ready healthCheck, log *slog.Logger) {
 	send := func(states ...string) {
 		if err := s.Notify(strings.Join(states, "\n")); err != nil {
 			log.WarnContext(ctx, "cannot tell the service manager", "err", err)
@@ -40,7 +40,7 @@ func supervise(ctx, drain context.Context, s *Supervisor, live, ready healthChec
 			within, cancel := context.WithTimeout(ctx, every)
 			wrong := ready(within)
 			cancel()
-			now := "observing"
+			now := doing
 			if len(wrong) > 0 {
 				now = "not ready: " + oneLine(strings.Join(wrong, "; "))
 			}

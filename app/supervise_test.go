@@ -77,7 +77,7 @@ func TestSupervise(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			supervise(ctx, drain, &Supervisor{Notify: m.Notify, Watchdog: 10 * time.Second}, live, ready, slog.New(slog.DiscardHandler))
+			supervise(ctx, drain, &Supervisor{Notify: m.Notify, Watchdog: 10 * time.Second}, "observing", live, ready, slog.New(slog.DiscardHandler))
 		}()
 		sleep := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
