@@ -12,6 +12,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 )
 
 // SubscriberConfig says what a Subscriber reads and as whom.
@@ -183,12 +184,20 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
 	}
 	// The group must exist when Subscribe returns, where that can be had: what is published from now on is for it.
+	// All at once: a Redis that does not answer takes its time once, and not for each.
+	var asked errgroup.Group
 	for _, r := range readers {
-		if err := r.ensureGroup(ctx); hasPrefix(err, "WRONGTYPE") {
-			s.forget(readers)
-			s.wg.Done()
-			return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
-		}
+		asked.Go(func() error {
+			if err := r.ensureGroup(ctx); hasPrefix(err, "WRONGTYPE") {
+				return err
+			}
+			return nil
+		})
+	}
+	if err := asked.Wait(); err != nil {
+		s.forget(readers)
+		s.wg.Done()
+		return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
 	}
 	go func() {
 		var running sync.WaitGroup
