@@ -117,7 +117,7 @@ var table = []Setting{
 	{Name: "P28_CONSUMER", Group: groupRead, dynamic: "host name", form: formName, check: checkName,
 		Help: "First part of the consumer name; the process adds its ID and start time, so that a name never stands for two processes.",
 		at:   func(c *Config) any { return &c.Groups.Consumer }},
-	{Name: "P28_READ_BATCH", Group: groupRead, Default: "256", Unit: "entries", Min: 1, Max: 10_000,
+	{Name: "P28_READ_BATCH", Group: groupRead, Default: "256", Unit: "entries", Min: 1, Max: 512,
 		Help: "Entries asked for in one read or claim. More costs memory, fewer costs round trips.",
 		at:   func(c *Config) any { return &c.Read.Batch }},
 	{Name: "P28_BLOCK_MS", Group: groupRead, Default: "900", Unit: "ms", Min: 10, Max: 5000,

@@ -42,7 +42,7 @@ type SubscriberConfig struct {
 	// then they are handed back. Default: 10 s.
 	CloseTimeout time.Duration
 	// ConsumerTTL is how long other consumers must have been idle, with nothing pending, to be removed from the group.
-	// Default: 10 min.
+	// Default: 10 min, or twice MinIdle where that is longer.
 	ConsumerTTL time.Duration
 
 	// Start is where a group begins that does not exist and has no cursor: "auto", "0", "$" or an entry ID. "auto" is
@@ -96,7 +96,7 @@ func (c SubscriberConfig) withDefaults() SubscriberConfig {
 	c.MinIdle = cmp.Or(c.MinIdle, 5*time.Second)
 	c.MaxNackPause = cmp.Or(c.MaxNackPause, 5*time.Second)
 	c.CloseTimeout = cmp.Or(c.CloseTimeout, 10*time.Second)
-	c.ConsumerTTL = cmp.Or(c.ConsumerTTL, 10*time.Minute)
+	c.ConsumerTTL = cmp.Or(c.ConsumerTTL, max(10*time.Minute, 2*c.MinIdle))
 	c.Start = cmp.Or(c.Start, StartAuto)
 	c.KeyPrefix = cmp.Or(c.KeyPrefix, "stream:")
 	c.DeadStream = cmp.Or(c.DeadStream, c.KeyPrefix+"dead")
