@@ -2,6 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,9 +21,10 @@ type groupCollector struct {
 	client redis.UniversalClient
 	groups []streamGroup
 
-	mu     sync.Mutex
-	read   time.Time
-	states []stream.GroupState
+	mu       sync.Mutex
+	read     time.Time
+	states   []stream.GroupState // of those that Redis told of
+	answered bool                // something, be it that we may not know
 
 	up, lag, pending, oldest, behind, consumers *prometheus.Desc
 }
@@ -54,11 +58,11 @@ func (c *groupCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect is part of prometheus.Collector.
 func (c *groupCollector) Collect(ch chan<- prometheus.Metric) {
-	states := c.inspect()
+	states, answered := c.inspect()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	gauge(c.up, boolean(states != nil))
+	gauge(c.up, boolean(answered))
 	for _, s := range states {
 		if !s.Exists {
 			continue
@@ -73,28 +77,39 @@ func (c *groupCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// inspect returns nil while Redis does not answer.
-func (c *groupCollector) inspect() []stream.GroupState {
+// inspect asks for each group by itself: one that may not be read, or whose node is away, takes nothing from the others.
+func (c *groupCollector) inspect() (states []stream.GroupState, answered bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.read) < time.Second {
-		return c.states
+		return c.states, c.answered
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	c.read, c.states = time.Now(), nil
-	states := make([]stream.GroupState, len(c.groups))
-	asked, ctx := errgroup.WithContext(ctx)
+	all, errs := make([]stream.GroupState, len(c.groups)), make([]error, len(c.groups))
+	var asked errgroup.Group
 	asked.SetLimit(8)
 	for i, g := range c.groups {
-		asked.Go(func() (err error) {
-			states[i], err = stream.Inspect(ctx, c.client, g.stream, g.group)
-			return err
+		asked.Go(func() error {
+			all[i], errs[i] = stream.Inspect(ctx, c.client, g.stream, g.group)
+			return nil
 		})
 	}
-	if asked.Wait() != nil {
-		return nil
+	_ = asked.Wait() // each has an error of its own
+	c.read, c.states, c.answered = time.Now(), nil, false
+	for i, err := range errs {
+		if err == nil {
+			c.states = append(c.states, all[i])
+		}
+		c.answered = c.answered || err == nil || isAnswer(err)
 	}
-	c.states = states
-	return states
+	return c.states, c.answered
+}
+
+// isAnswer tells a reply that refuses (a right that is missing, a key of another type) from one that says that Redis
+// cannot serve anybody now, and from none.
+func isAnswer(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && !slices.ContainsFunc([]string{"LOADING", "CLUSTERDOWN", "MASTERDOWN"},
+		func(code string) bool { return strings.HasPrefix(reply.Error(), code) })
 }

@@ -27,6 +27,7 @@ const (
 	planStream     = "quantum:stream:apply.plan"
 	observedStream = "quantum:stream:apply.heat.observed"
 	deadStream     = "quantum:stream:apply.heat.dead"
+	redriveStream  = "quantum:stream:apply.heat.redrive"
 	totalsKey      = "quantum:p28:totals"
 	heatPrefix     = "quantum:harvest:heat:by_plan:"
 	earlyGroup     = "p28_early"

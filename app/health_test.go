@@ -66,6 +66,30 @@ func TestRedisComesAndGoes(t *testing.T) {
 	require.NoError(t, o.stop())
 }
 
+// TestWhatMayNotBeReadIsNoOutage: a Redis that refuses a stream answers all the same, and what it tells of other streams is shown.
+// An alert of its own stands for it, which would be silent if Redis were taken for down.
+func TestWhatMayNotBeReadIsNoOutage(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	o := start(t, srv)
+	o.awaitReady()
+	require.NoError(t, rdb.Del(t.Context(), redriveStream).Err())
+	require.NoError(t, rdb.Set(t.Context(), redriveStream, "no stream", 0).Err())
+	eventually(t, "it is refused", func() error {
+		m := o.metrics()
+		_, plans := m[`heat_observer_pending_entries{group="p28_late",stream="`+planStream+`"}`]
+		_, redriven := m[`heat_observer_pending_entries{group="p28_late",stream="`+redriveStream+`"}`]
+		if up, reads := m["heat_observer_redis_up"], m[`heat_observer_subscribed{handler="late"}`]; up != 1 || reads != 0 || !plans || redriven {
+			return fmt.Errorf("Redis up %v, the handler reads %v, the plans are shown: %v, the redriven: %v", up, reads, plans, redriven)
+		}
+		return nil
+	})
+	require.NoError(t, rdb.Del(t.Context(), redriveStream).Err())
+	o.awaitReady()
+	require.NoError(t, o.stop())
+}
+
 // TestAnswersWhileRedisHangs: whoever asks for readiness or metrics waits for two seconds, and not for as long as a blocked read
 // may take.
 func TestAnswersWhileRedisHangs(t *testing.T) {
