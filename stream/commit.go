@@ -58,7 +58,7 @@ func (p *Publisher) answer(topic string, messages []*message.Message) error {
 				failed = c.err
 				return false
 			}
-			p.committed(c, result(c.state, attempt))
+			p.committed(c, result(c.state, attempt > 1 || p.repeats))
 			return true
 		})
 		if len(open) == 0 {
@@ -130,8 +130,8 @@ func (p *Publisher) attempt(commits []*commit) {
 }
 
 // result turns the answer of commit.lua into a CommitResult. Pending nowhere and answered is what a repetition finds
-// whose first attempt had worked; at a first attempt it is somebody else's answer.
-func result(state string, attempt int) CommitResult {
+// whose first attempt had worked; where nothing was repeated it is somebody else's answer.
+func result(state string, repeated bool) CommitResult {
 	switch state {
 	case "W":
 		return Written
@@ -140,7 +140,7 @@ func result(state string, attempt int) CommitResult {
 	case "T":
 		return Trimmed
 	case "U":
-		if attempt > 1 {
+		if repeated {
 			return Unknown
 		}
 	}

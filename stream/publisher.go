@@ -84,6 +84,7 @@ type Publisher struct {
 	client  redis.UniversalClient
 	cfg     PublisherConfig
 	script  *redis.Script
+	repeats bool // the client may send a command again by itself
 	commits *lanes[*commit]
 }
 
@@ -95,9 +96,16 @@ func NewPublisher(client redis.UniversalClient, cfg PublisherConfig) (*Publisher
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configure publisher: %w", err)
 	}
-	p := &Publisher{client: client, cfg: cfg, script: newCommitScript(cfg.Fields)}
+	p := &Publisher{client: client, cfg: cfg, script: newCommitScript(cfg.Fields), repeats: repeats(client)}
 	p.commits = newLanes(cfg.Lanes, cfg.Batch, p.commitBatch)
 	return p, nil
+}
+
+// repeats reports whether a client may send a command again whose reply was lost. Of clients other than *redis.Client that of
+// a Cluster always does, whatever its MaxRetries.
+func repeats(client redis.UniversalClient) bool {
+	c, ok := client.(*redis.Client)
+	return !ok || c.Options().MaxRetries > 0
 }
 
 // Publish writes the messages in their order. An answer is tried until Redis takes it, its delivery is cancelled (the
