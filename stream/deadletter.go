@@ -43,12 +43,14 @@ func (s *subscription) park(ctx context.Context, d *Delivery, reason string, cau
 			}, RawJSON(shown.Fields))
 		}
 	}
+	lost := false // the reply of an attempt that may have worked
 	return s.untilDone(ctx, &s.parks, func() error {
 		result, err := run()
 		if err != nil {
+			lost = lost || !isReply(err)
 			return fmt.Errorf("park entry %s of %s: %w", id, s.stream, err)
 		}
-		if d.finish() && result == "W" {
+		if d.finish() && (result == "W" || result == "D" && lost) {
 			s.cfg.Events.DeadLettered(s.stream, s.cfg.Group, reason)
 		}
 		return nil

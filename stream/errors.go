@@ -22,6 +22,12 @@ var (
 // IsNoGroup reports whether Redis said that the consumer group (or its stream) does not exist.
 func IsNoGroup(err error) bool { return hasPrefix(err, "NOGROUP") }
 
+// isReply reports whether an error is what Redis answered; after any other it is not known what Redis has done.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
 // hasPrefix reports whether err is a reply of Redis that begins with the code.
 func hasPrefix(err error, code string) bool {
 	var reply redis.Error

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -33,6 +34,7 @@ func TestLostReplies(t *testing.T) {
 		{name: "reads, the client repeats", commands: []string{"xreadgroup"}, inFlight: 64, retries: 3},
 		{name: "reads, one at a time", commands: []string{"xreadgroup"}, inFlight: 1, retries: -1},
 		{name: "commits", commands: []string{"evalsha"}, inFlight: 64, retries: -1, unknown: true},
+		{name: "commits, the client repeats", commands: []string{"evalsha"}, inFlight: 64, retries: 3, unknown: true},
 		{name: "acknowledgements", commands: []string{"evalsha"}, inFlight: 64, retries: -1, plain: true},
 		{name: "claims", commands: []string{"evalsha"}, inFlight: 64, retries: -1, plain: true, dead: true},
 		{name: "claims, one at a time", commands: []string{"evalsha"}, inFlight: 1, retries: -1, plain: true, dead: true},
@@ -100,6 +102,37 @@ func TestLostReplies(t *testing.T) {
 				require.Positive(t, w.events.get("unknown"))
 			}
 			require.GreaterOrEqual(t, proxy.Dropped(), 2)
+		})
+	}
+}
+
+// TestToldOfWhatWasDone: what was parked or dropped is told once, also when the reply was lost and a repetition finds it done.
+func TestToldOfWhatWasDone(t *testing.T) {
+	for event, end := range map[string]func(context.Context, *stream.Delivery) error{
+		"dead": func(ctx context.Context, d *stream.Delivery) error {
+			return d.DeadLetter(ctx, "reason", errors.New("cause"), 1)
+		},
+		"dropped": func(ctx context.Context, d *stream.Delivery) error { return d.Drop(ctx) },
+	} {
+		t.Run(event, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			proxy, client := w.through(func(o *redis.Options) { o.MaxRetries = -1 })
+			cfg := w.config("a")
+			cfg.MinIdle = 5 * time.Minute // nothing else is refreshed or claimed meanwhile
+			_, out := w.subscribe(client, cfg)
+			for range 2 { // the server knows the script from the first on
+				w.add(1)
+				m := next(t, out)
+				require.NoError(t, end(m.Context(), stream.DeliveryFrom(m.Context())))
+				m.Ack()
+				if proxy.Dropped() == 0 {
+					proxy.DropReplies(1, "evalsha")
+				}
+			}
+			require.EqualValues(t, 1, proxy.Dropped())
+			require.EqualValues(t, 2, w.events.get(event))
+			require.EqualValues(t, 2, w.total(event))
 		})
 	}
 }

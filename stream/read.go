@@ -2,11 +2,8 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // read is the loop that takes new entries.
@@ -93,8 +90,7 @@ func (s *subscription) readOnce(ctx context.Context, n int) ([]Entry, error) {
 
 // noteUncertain remembers that a command which takes entries failed without a reply of Redis.
 func (s *subscription) noteUncertain(err error) {
-	var answered redis.Error
-	if !errors.As(err, &answered) {
+	if !isReply(err) {
 		s.uncertain.Store(true)
 	}
 }

@@ -47,13 +47,15 @@ func (s *subscription) acknowledge(batch []*Delivery) {
 // settle acknowledges one entry that gets no answer.
 func (s *subscription) settle(ctx context.Context, d *Delivery) error {
 	what := s.drops.op
+	lost := false // the reply of an attempt that may have worked
 	return s.untilDone(ctx, &s.drops, func() error {
 		n, err := settleScript.Run(context.WithoutCancel(ctx), s.client, []string{s.stream, s.totals()},
 			s.cfg.Group, s.cfg.Consumer, what, d.entry.ID.String()).Int()
 		if err != nil {
+			lost = lost || !isReply(err)
 			return fmt.Errorf("%s entry %s of %s: %w", what, d.entry.ID, s.stream, err)
 		}
-		if d.finish() && n > 0 {
+		if d.finish() && (n > 0 || lost) {
 			s.cfg.Events.Dropped(s.stream, s.cfg.Group)
 		}
 		return nil
