@@ -24,6 +24,13 @@ type Rotation struct {
 	Every time.Duration // between the IDs of the first entry and of the first that is no longer put in
 }
 
+// segmentFile is what a writer needs of an *os.File.
+type segmentFile interface {
+	io.WriteCloser
+	Sync() error
+	Truncate(size int64) error
+}
+
 // writer appends to the segments of one kind. It is not safe for concurrent use.
 type writer struct {
 	dir      string
@@ -33,9 +40,10 @@ type writer struct {
 	log      *slog.Logger
 	encoder  *zstd.Encoder
 
-	file  *os.File // nil before the first entry
-	first entry.ID // of the segment
-	size  int64
+	file   segmentFile // nil before the first entry
+	first  entry.ID    // of the segment
+	size   int64       // of what is known to be on disk
+	failed error       // why nothing more is written
 
 	pos     entry.ID // of the last line, on disk or in text
 	text    []byte   // lines that are not on disk
@@ -216,17 +224,22 @@ func (w *writer) begin(first entry.ID) error {
 	return nil
 }
 
-// flush makes what was added durable, as one frame. After an error the writer is not used again.
+// flush makes what was added durable, as one frame. After an error nothing more is written: how much of the frame is in the
+// file is unknown, and whatever stood behind it would be lost to every reader.
 func (w *writer) flush() error {
-	if len(w.text) == 0 {
-		return nil
+	if len(w.text) == 0 || w.failed != nil {
+		return w.failed
 	}
 	w.packed = w.encoder.EncodeAll(w.text, w.packed[:0])
-	if _, err := w.file.Write(w.packed); err != nil {
-		return fmt.Errorf("write to the archive: %w", err)
+	_, err := w.file.Write(w.packed)
+	if err == nil {
+		err = w.file.Sync()
 	}
-	if err := w.file.Sync(); err != nil {
-		return fmt.Errorf("write to the archive: %w", err)
+	if err != nil {
+		// Where this fails too, the next follower finds a whole frame, behind which it resumes, or a torn one.
+		err = errors.Join(err, w.file.Truncate(w.size))
+		w.failed = fmt.Errorf("write to the archive: %w", err)
+		return w.failed
 	}
 	w.size += int64(len(w.packed))
 	w.text, w.entries = w.text[:0], 0
@@ -245,9 +258,11 @@ func (w *writer) endSegment() error {
 	return err
 }
 
-// close flushes. What cannot be written is read again by the next follower.
-func (w *writer) close() error {
-	err := w.flush()
+// close flushes, unless that has failed. What cannot be written is read again by the next follower.
+func (w *writer) close() (err error) {
+	if w.failed == nil {
+		err = w.flush()
+	}
 	if w.file != nil {
 		err = errors.Join(err, w.file.Close())
 	}
