@@ -188,9 +188,9 @@ type remoteError struct{ err error }
 func (e *remoteError) Error() string { return e.err.Error() }
 func (e *remoteError) Unwrap() error { return e.err }
 
-// readAll reads a page of each stream, and reports whether there was anything. Each page begins with the entry at the
-// position itself: when that is still there nothing behind it was trimmed, and this is said by the same command that
-// reads, so that no trimming comes between.
+// readAll reads a page of each stream, and reports whether one was full, so that there may be more: what others write
+// meanwhile does not keep it from the end. Each page begins with the entry at the position itself: when that is still there
+// nothing behind it was trimmed, and this is said by the same command that reads, so that no trimming comes between.
 func (f *follower) readAll(ctx context.Context) (more bool, err error) {
 	for writers := range slices.Chunk(f.writers, together) {
 		some, err := f.read(ctx, writers)
@@ -219,30 +219,29 @@ func (f *follower) read(ctx context.Context, writers []*writer) (more bool, err 
 		if err != nil {
 			return more, &remoteError{fmt.Errorf("read stream %s: %w", w.stream, err)}
 		}
-		n, err := f.take(ctx, w, reply, infos[i])
-		if err != nil {
+		if err := f.take(ctx, w, reply, infos[i]); err != nil {
 			return more, err
 		}
-		more = more || n > 0
+		more = more || len(reply) == page
 	}
 	return more, nil
 }
 
-func (f *follower) take(ctx context.Context, w *writer, reply []any, info *redis.XInfoStreamCmd) (n int, err error) {
+func (f *follower) take(ctx context.Context, w *writer, reply []any, info *redis.XInfoStreamCmd) error {
 	at := w.pos
-	found := false
+	first := true // it may have a gap before it
 	for _, raw := range reply {
 		id, fields, err := parseEntry(f.fields[:0], raw)
 		if err != nil {
-			return n, &remoteError{fmt.Errorf("read stream %s: %w", w.stream, err)}
+			return &remoteError{fmt.Errorf("read stream %s: %w", w.stream, err)}
 		}
 		f.fields = fields
 		if id == at {
-			found = true
+			first = false // nothing is missing before the next
 			continue
 		}
 		var gap *hole
-		if n == 0 && !found && trimmedBefore(at, info) {
+		if first && trimmedBefore(at, info) {
 			gap = &hole{after: at, before: id}
 			f.done.Gaps++
 			if at == (entry.ID{}) {
@@ -253,12 +252,12 @@ func (f *follower) take(ctx context.Context, w *writer, reply []any, info *redis
 			}
 		}
 		if err := w.add(id, fields, gap); err != nil {
-			return n, err
+			return err
 		}
-		n++
+		first = false
 		f.done.Entries[w.kind]++
 	}
-	return n, nil
+	return nil
 }
 
 // trimmedBefore reports whether something can have stood between a position that is gone and the first entry. Before the
