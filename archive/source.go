@@ -1,6 +1,8 @@
 package archive
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,15 +51,16 @@ func (a *Archive) Open(ctx context.Context, kind replay.Kind, r replay.Range) (r
 	return replay.MergeReaders(readers), nil
 }
 
-// Extent is part of replay.Source. It reads the beginning of the first segment and the end of the last.
-func (a *Archive) Extent(ctx context.Context, kind replay.Kind) (replay.Extent, error) {
+// Extent is part of replay.Source. It reads the beginning of the first segment and the end of the last. Damage there is for
+// who reads that far: it is no error here.
+func (a *Archive) Extent(_ context.Context, kind replay.Kind) (replay.Extent, error) {
 	all, err := holding(a.dir, kind)
 	if err != nil {
 		return replay.Extent{}, err
 	}
 	var extents []replay.Extent
 	for _, dir := range all {
-		e, err := extent(ctx, dir, kind)
+		e, _, err := extent(dir, kind)
 		if err != nil {
 			return e, err
 		}
@@ -66,36 +69,66 @@ func (a *Archive) Extent(ctx context.Context, kind replay.Kind) (replay.Extent, 
 	return replay.MergeExtents(extents), nil
 }
 
-func extent(ctx context.Context, dir string, kind replay.Kind) (e replay.Extent, err error) {
+// extent is what one chain holds, as far as damage lets it be known.
+func extent(dir string, kind replay.Kind) (e replay.Extent, damage, err error) {
 	all, err := segments(dir, kind)
 	if err != nil || len(all) == 0 {
-		return e, err
+		return e, nil, err
 	}
-	r, err := newReader(ctx, dir, kind, replay.Everything, func(g hole) {
-		e.Trimmed = e.Trimmed || g.after == entry.ID{}
-	})
-	if err != nil {
-		return e, err
-	}
-	first, err := r.Next()
-	if err := errors.Join(ignoreEOF(err), r.Close()); err != nil && len(first) == 0 {
-		return e, err
-	}
-	if len(first) == 0 {
-		return e, nil
-	}
-	e.First = first[0].ID
-	for i := len(all) - 1; i >= 0; i-- {
+	for i := len(all) - 1; i >= 0 && e.Empty(); i-- {
 		good, last, err := lastGood(all[i].path)
-		if err != nil { // what is good before the damage is for the reader to find
-			return e, &fileError{file: all[i].path, line: 1, err: err}
-		}
-		if good > 0 {
+		switch {
+		case good > 0:
 			e.Last = last
-			return e, nil
+		case err != nil: // the entry after which it is named was there
+			e.Last = all[i].first
+		}
+		if err != nil {
+			damage = &fileError{file: all[i].path, line: 1, err: err}
 		}
 	}
-	return e, nil
+	e.Trimmed, err = trimmed(all[0].path)
+	if e.Empty() && (errors.Is(err, errEmpty) || errors.Is(err, errTorn)) {
+		return replay.Extent{}, nil, nil // nothing is written yet
+	}
+	if err != nil {
+		e.Trimmed = true // it cannot be told
+		damage = errors.Join(&fileError{file: all[0].path, line: 1, err: err}, damage)
+	}
+	e.First = all[0].first
+	if e.Empty() {
+		e.Last = e.First
+	}
+	return e, damage, nil
+}
+
+// trimmed reports whether a file says that its stream had been trimmed before its first entry.
+func trimmed(path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	decoder, err := newDecoder()
+	if err != nil {
+		return false, err
+	}
+	defer decoder.Close()
+	frame, err := readFrame(bufio.NewReader(f), nil)
+	if errors.Is(err, io.EOF) {
+		return false, errEmpty
+	}
+	if err != nil {
+		return false, err
+	}
+	plain, err := decoder.DecodeAll(frame, nil)
+	if err != nil {
+		return false, fmt.Errorf("unpack a frame: %w", err)
+	}
+	first, _, _ := bytes.Cut(plain, []byte("\n"))
+	var s scanner
+	l, _, err := s.scan(nil, first)
+	return l.gap != nil && l.gap.after == entry.ID{}, err
 }
 
 func ignoreEOF(err error) error {
@@ -204,9 +237,12 @@ func (a *Archive) info(ctx context.Context, c chain) (info KindInfo, err error) 
 			info.Unbegun = s.path
 		}
 	}
-	e, err := extent(ctx, c.dir, c.kind)
+	e, damage, err := extent(c.dir, c.kind)
 	if err != nil {
-		info.Error = err.Error()
+		return info, err
+	}
+	if damage != nil {
+		info.Error = damage.Error()
 	}
 	info.Trimmed = e.Trimmed
 	if e.First != (entry.ID{}) {

@@ -103,8 +103,8 @@ func (w *writer) resume(ctx context.Context, s segment) error {
 	return nil
 }
 
-// lastGood is where the whole frames of a file end, and the ID of the last line in them. A last frame that is complete in
-// length and wrong in content was torn as well, by a loss of power.
+// lastGood is where the whole frames of a file end, and the ID of the last line in them; beside an error about damage too,
+// where that is known. A last frame that is complete in length and wrong in content was torn as well, by a loss of power.
 func lastGood(path string) (size int64, pos entry.ID, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -124,6 +124,7 @@ func lastGood(path string) (size int64, pos entry.ID, err error) {
 	r := bufio.NewReaderSize(f, 1<<16)
 	var frame []byte
 	var ends [3]int64 // of the last three frames, the last one first
+	var damage error
 	for {
 		frame, err = readFrame(r, frame[:0])
 		if errors.Is(err, io.EOF) || errors.Is(err, errTorn) {
@@ -133,13 +134,14 @@ func lastGood(path string) (size int64, pos entry.ID, err error) {
 			if zeros(f, ends[0], info.Size()) {
 				break
 			}
-			return 0, pos, fmt.Errorf("at byte %d: %w; verify the archive, move this file away, and begin again", ends[0], err)
+			damage = fmt.Errorf("at byte %d: %w; verify the archive, move this file away, and begin again", ends[0], err)
+			break
 		}
 		ends = [3]int64{ends[0] + int64(len(frame)), ends[0], ends[1]}
 	}
 	for i := range ends[:2] {
 		if ends[i] == 0 {
-			return 0, entry.ID{}, nil
+			return 0, entry.ID{}, damage
 		}
 		frame = make([]byte, ends[i]-ends[i+1])
 		if _, err := f.ReadAt(frame, ends[i+1]); err != nil {
@@ -147,11 +149,13 @@ func lastGood(path string) (size int64, pos entry.ID, err error) {
 		}
 		var plain []byte
 		if plain, err = decoder.DecodeAll(frame, nil); err == nil {
-			pos, err = lastID(plain)
-			return ends[i], pos, err
+			if pos, err = lastID(plain); err != nil {
+				return 0, pos, errors.Join(damage, err)
+			}
+			return ends[i], pos, damage
 		}
 	}
-	return 0, pos, fmt.Errorf("the frames before byte %d are damaged: %w", ends[0], err)
+	return 0, pos, errors.Join(damage, fmt.Errorf("the frames before byte %d are damaged: %w", ends[0], err))
 }
 
 func zeros(f io.ReaderAt, from, to int64) bool {

@@ -1,0 +1,75 @@
+package archive
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"heatobserver/entry"
+	"heatobserver/replay"
+)
+
+// TestDamageLeavesTheExtent: where a history begins and ends is asked before anything is read, also of streams of which
+// nothing will be. The damage is told by who looks for it, and by who reads that far.
+func TestDamageLeavesTheExtent(t *testing.T) {
+	dir := t.TempDir()
+	for kind, n := range map[replay.Kind]uint64{replay.Observations: 9, replay.Plans: 2} {
+		w, err := openWriter(t.Context(), dir, kind, names[kind], Rotation{1 << 30, 3 * time.Millisecond}, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		for ms := uint64(1); ms <= n; ms++ { // files of three frames
+			require.NoError(t, w.add(entry.ID{Ms: ms}, entry.Make("n", "some text"), nil))
+			require.NoError(t, w.flush())
+		}
+		require.NoError(t, w.close())
+	}
+	all, err := segments(dir, replay.Observations)
+	require.NoError(t, err)
+	require.Len(t, all, 3)
+	a, err := Open(dir)
+	require.NoError(t, err)
+
+	for name, tc := range map[string]struct {
+		file   int
+		change func([]byte) []byte
+		last   uint64
+		lost   bool // whether something was before the first cannot be told
+	}{
+		"rubbish behind the last frame":   {2, func(b []byte) []byte { return append(b, "rubbish and more of it"...) }, 9, false},
+		"the last frame's header":         {2, func(b []byte) []byte { b[bytes.LastIndex(b, b[:4])] ^= 1; return b }, 8, false},
+		"the first header of the last":    {2, func(b []byte) []byte { b[0] ^= 1; return b }, 7, false},
+		"the first header of the oldest":  {0, func(b []byte) []byte { b[0] ^= 1; return b }, 9, true},
+		"the first content of the oldest": {0, func(b []byte) []byte { b[30] ^= 1; return b }, 9, true},
+		"the oldest is empty":             {0, func([]byte) []byte { return nil }, 9, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := all[tc.file].path
+			good, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(path, tc.change(append([]byte(nil), good...)), 0o600))
+			defer func() { require.NoError(t, os.WriteFile(path, good, 0o600)) }()
+			e, err := a.Extent(t.Context(), replay.Observations)
+			require.NoError(t, err)
+			require.EqualValues(t, 1, e.First.Ms)
+			require.Equal(t, tc.last, e.Last.Ms)
+			require.Equal(t, tc.lost, e.Trimmed)
+			end, err := a.End(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, e.Last.Time(), end)
+			_, err = read(t, dir, replay.Plans, replay.Everything)
+			require.NoError(t, err)
+			_, err = read(t, dir, replay.Observations, replay.Everything)
+			require.ErrorContains(t, err, path)
+			for _, look := range []func() ([]KindInfo, error){
+				func() ([]KindInfo, error) { return a.Info(t.Context()) }, func() ([]KindInfo, error) { return a.Verify(t.Context()) },
+			} {
+				kinds, err := look()
+				require.NoError(t, err)
+				require.Contains(t, kinds[replay.Observations].Error, path)
+			}
+		})
+	}
+}
