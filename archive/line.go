@@ -15,17 +15,19 @@ import (
 	"heatobserver/entry"
 )
 
-// line is one line of a segment: an entry, or a gap.
+// line is one line of a segment: an entry, a gap, or that a segment continues another.
 //
 //	{"stream":"quantum:stream:apply.plan","id":"1700000000000-0","fields":["plan_id","a4f3","raw",{"b64":"/w=="}]}
 //	{"stream":"quantum:stream:apply.plan","gap":{"after":"1700000000000-0","before":"1700000009000-0"}}
+//	{"stream":"quantum:stream:apply.plan","follows":"1700000009000-0"}
 //
 // Fields are names and values in turn; a string that is not UTF-8 stands as an object with its base64.
 type line struct {
-	stream []byte
-	id     entry.ID
-	fields entry.Fields
-	gap    *hole
+	stream  []byte
+	id      entry.ID
+	fields  entry.Fields
+	gap     *hole
+	follows *entry.ID // the last entry of the segment before
 }
 
 // hole says that entries between two IDs may be missing: the stream had been trimmed past the position of the follower.
@@ -66,6 +68,14 @@ func appendGap(dst []byte, stream string, g hole) []byte {
 	dst = append(dst, `","before":"`...)
 	dst = g.before.Append(dst)
 	return append(dst, "\"}}\n"...)
+}
+
+func appendFollows(dst []byte, stream string, id entry.ID) []byte {
+	dst = append(dst, `{"stream":`...)
+	dst = appendText(dst, []byte(stream))
+	dst = append(dst, `,"follows":"`...)
+	dst = id.Append(dst)
+	return append(dst, "\"}\n"...)
 }
 
 func appendText(dst, s []byte) []byte {
@@ -314,10 +324,11 @@ func slow(dst, b []byte) (l line, out []byte, err error) {
 		return l, dst, fmt.Errorf("%w: not UTF-8", errLine)
 	}
 	var v struct {
-		Stream *text   `json:"stream"`
-		ID     *string `json:"id"`
-		Fields *[]text `json:"fields"`
-		Gap    *struct {
+		Stream  *text   `json:"stream"`
+		ID      *string `json:"id"`
+		Fields  *[]text `json:"fields"`
+		Follows *string `json:"follows"`
+		Gap     *struct {
 			After  string `json:"after"`
 			Before string `json:"before"`
 		} `json:"gap"`
@@ -331,10 +342,18 @@ func slow(dst, b []byte) (l line, out []byte, err error) {
 		return l, dst, fmt.Errorf("%w: no stream", errLine)
 	}
 	l.stream = *v.Stream
-	if v.Gap != nil {
-		if v.ID != nil || v.Fields != nil {
-			return l, dst, fmt.Errorf("%w: both a gap and an entry", errLine)
+	if (v.Gap != nil || v.Follows != nil) && (v.ID != nil || v.Fields != nil) || v.Gap != nil && v.Follows != nil {
+		return l, dst, fmt.Errorf("%w: more than one of an entry, a gap and what it follows", errLine)
+	}
+	if v.Follows != nil {
+		id, err := entry.ParseID(*v.Follows)
+		if err != nil {
+			return l, dst, fmt.Errorf("%w: follows: %w", errLine, err)
 		}
+		l.follows = &id
+		return l, dst, nil
+	}
+	if v.Gap != nil {
 		var g hole
 		var bad [2]error
 		g.after, bad[0] = entry.ParseID(v.Gap.After)

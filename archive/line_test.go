@@ -44,6 +44,7 @@ func FuzzScan(f *testing.F) {
 	f.Add([]byte(`{"stream":"s","id":"1-2","fields":["a","\u00e9\u0041\n\/",{"b64":"/w=="},"x"]}`))
 	f.Add([]byte(`{"stream":"s","id":"1-2","fields":[]}`))
 	f.Add([]byte(`{"stream":"s","gap":{"after":"1-0","before":"2-0"}}`))
+	f.Add([]byte(`{"stream":"s","follows":"1-0"}`))
 	f.Add([]byte(`{"stream":"s","id":"18446744073709551616-0","fields":["a"]} x`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s scanner
@@ -55,7 +56,7 @@ func FuzzScan(f *testing.F) {
 			require.Equal(t, string(want.stream), string(l.stream))
 			require.Equal(t, string(want.fields), string(l.fields))
 		}
-		if err == nil && want.gap == nil {
+		if err == nil && want.gap == nil && want.follows == nil {
 			require.NoError(t, want.fields.Check())
 		}
 	})
@@ -93,6 +94,9 @@ func TestLinesThatAreRefused(t *testing.T) {
 		"number as value": `{"stream":"s","id":"1-0","fields":["a",1]}`,
 		"text behind":     `{"stream":"s","id":"1-0","fields":[]} {}`,
 		"not UTF-8":       "{\"stream\":\"s\",\"id\":\"1-0\",\"fields\":[\"a\",\"\xff\"]}",
+		"follows no ID":   `{"stream":"s","follows":"x"}`,
+		"follows, entry":  `{"stream":"s","id":"1-0","fields":[],"follows":"1-0"}`,
+		"follows and gap": `{"stream":"s","follows":"1-0","gap":{"after":"1-0","before":"2-0"}}`,
 		"gap and entry":   `{"stream":"s","id":"1-0","fields":[],"gap":{"after":"1-0","before":"2-0"}}`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -226,6 +226,9 @@ func (u *unpacker) scan(p *batch) (rest []byte, ended bool) {
 			p.err = u.wrong(err)
 			return nil, true
 		}
+		if l.follows != nil {
+			continue
+		}
 		if l.gap != nil {
 			if p.err = u.took(*l.gap); p.err != nil {
 				return text, false
@@ -256,7 +259,7 @@ func (u *unpacker) took(g hole) error {
 	case u.gap != nil:
 		u.gap(g)
 		return nil
-	case g.after == entry.ID{}, g.before.Compare(u.r.From) <= 0, g.after.Compare(u.r.To) >= 0:
+	case g.after == entry.ID{}, u.last == entry.ID{}, g.before.Compare(u.r.From) <= 0, g.after.Compare(u.r.To) >= 0:
 		return nil
 	}
 	return &replay.GapError{Kind: u.kind, After: g.after, Before: g.before, Err: u.wrong(errGap)}

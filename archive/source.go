@@ -102,7 +102,7 @@ func extent(dir string, kind replay.Kind) (e replay.Extent, damage, err error) {
 	return e, damage, nil
 }
 
-// trimmed reports whether a file says that its stream had been trimmed before its first entry.
+// trimmed reports whether a file says that there were entries before its first: in a file that is gone, or trimmed.
 func trimmed(path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -128,7 +128,7 @@ func trimmed(path string) (bool, error) {
 	first, _, _ := bytes.Cut(plain, []byte("\n"))
 	var s scanner
 	l, _, err := s.scan(nil, first)
-	return l.gap != nil && l.gap.after == entry.ID{}, err
+	return l.gap != nil || l.follows != nil, err
 }
 
 func ignoreEOF(err error) error {

@@ -73,3 +73,54 @@ func TestDamageLeavesTheExtent(t *testing.T) {
 		})
 	}
 }
+
+// TestTheOldestFilesMayGo: then what they held is known to be gone, and was not merely never there.
+func TestTheOldestFilesMayGo(t *testing.T) {
+	dir := t.TempDir()
+	w, err := openWriter(t.Context(), dir, replay.Decisions, "decisions", Rotation{1 << 30, 3 * time.Millisecond}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	for ms := uint64(1); ms <= 9; ms++ {
+		var gap *hole
+		if ms == 7 { // at the beginning of the third file
+			gap = &hole{after: w.pos, before: entry.ID{Ms: ms}}
+		}
+		require.NoError(t, w.add(entry.ID{Ms: ms}, entry.Make("n", ""), gap))
+	}
+	require.NoError(t, w.close())
+	all, err := segments(dir, replay.Decisions)
+	require.NoError(t, err)
+	require.Len(t, all, 3)
+	a, err := Open(dir)
+	require.NoError(t, err)
+	for gone := range all {
+		if gone > 0 {
+			require.NoError(t, os.Remove(all[gone-1].path))
+		}
+		e, err := a.Extent(t.Context(), replay.Decisions)
+		require.NoError(t, err)
+		require.Equal(t, replay.Extent{First: all[gone].first, Last: entry.ID{Ms: 9}, Trimmed: gone > 0}, e)
+		got, err := read(t, dir, replay.Decisions, replay.Everything)
+		var gap *replay.GapError
+		if gone < 2 {
+			require.ErrorAs(t, err, &gap, "in the midst")
+			continue
+		}
+		require.NoError(t, err, "a gap before all that is left is none")
+		require.Len(t, got, 3)
+	}
+
+	// Files that were written before they said what they follow: one that begins with a gap tells, another does not.
+	encoder, err := newEncoder()
+	require.NoError(t, err)
+	first := appendEntry(nil, "decisions", all[2].first, entry.Make("n", ""))
+	for trimmed, text := range map[bool][]byte{
+		false: first, true: append(appendGap(nil, "decisions", hole{after: entry.ID{Ms: 6}, before: all[2].first}), first...),
+	} {
+		require.NoError(t, os.WriteFile(all[2].path, encoder.EncodeAll(text, nil), 0o600))
+		e, err := a.Extent(t.Context(), replay.Decisions)
+		require.NoError(t, err)
+		require.Equal(t, replay.Extent{First: all[2].first, Last: all[2].first, Trimmed: trimmed}, e)
+		_, err = read(t, dir, replay.Decisions, replay.Everything)
+		require.NoError(t, err)
+	}
+}

@@ -174,7 +174,7 @@ func zeros(f io.ReaderAt, from, to int64) bool {
 	return true
 }
 
-// lastID is that of the last line. A gap always stands before an entry of its frame.
+// lastID is that of the last line. What is no entry always stands before one of its frame.
 func lastID(plain []byte) (entry.ID, error) {
 	trimmed, whole := bytes.CutSuffix(plain, []byte("\n"))
 	if !whole {
@@ -182,8 +182,8 @@ func lastID(plain []byte) (entry.ID, error) {
 	}
 	var s scanner
 	l, _, err := s.scan(nil, trimmed[bytes.LastIndexByte(trimmed, '\n')+1:])
-	if err == nil && l.gap != nil {
-		err = fmt.Errorf("%w: a gap with nothing behind it", errLine)
+	if err == nil && (l.gap != nil || l.follows != nil) {
+		err = fmt.Errorf("%w: there is no entry behind it", errLine)
 	}
 	return l.id, err
 }
@@ -224,6 +224,9 @@ func (w *writer) begin(first entry.ID) error {
 	w.file, w.first, w.size = f, first, 0
 	if err := syncDir(w.dir); err != nil {
 		return fmt.Errorf("begin a segment: %w", err)
+	}
+	if w.pos != (entry.ID{}) {
+		w.text = appendFollows(w.text, w.stream, w.pos)
 	}
 	return nil
 }
