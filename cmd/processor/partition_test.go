@@ -88,42 +88,53 @@ func TestCommandsOnPartitions(t *testing.T) {
 	require.NotContains(t, stdout, "partition-")
 }
 
-// The users that deploy/redis/partitioned.sed makes suffice for a worker and an operator on partitions of a Cluster.
-func TestPartitionedACL(t *testing.T) {
-	t.Parallel()
-	text, err := exec.Command("sed", "-E", "-f", "../../deploy/redis/partitioned.sed", "../../deploy/redis/users.acl").Output()
-	require.NoError(t, err)
-	server := newServerWithUsers(t, string(text), redistest.WithConfig("cluster-enabled", "yes"))
-	rdb := server.Client()
-	ownAllSlots(t, rdb)
+// The users that the files in deploy/redis make suffice for a worker and an operator on a Cluster, with partitions and without tags.
+func TestClusterACL(t *testing.T) {
 	const plan = "quantum:stream:apply.plan"
-	as := func(user string) []string {
-		return append([]string{
-			"REDIS_CLUSTER=" + server.Addr(), "REDIS_USERNAME=" + user, "REDIS_PASSWORD=pw-" + user, "P28_PLAN_STREAMS=" + plan + ":{k}*2",
-			"P28_HTTP_ADDR=127.0.0.1:0", "P28_BLOCK_MS=50", "P28_LOG_FORMAT=text", "P28_LATE_OBS_MAX_WAIT_MS=200", "P28_THROTTLE_FLEET_PER_SEC=1000",
-		}, usual...)
+	for _, c := range []struct {
+		sed        string
+		partitions string // P28_PLAN_STREAMS
+		tags       []string
+	}{
+		{"partitioned.sed", plan + ":{k}*2", []string{":{0}", ":{1}"}},
+		{"untagged.sed", "", []string{""}},
+	} {
+		t.Run(c.sed, func(t *testing.T) {
+			t.Parallel()
+			text, err := exec.Command("sed", "-E", "-f", "../../deploy/redis/"+c.sed, "../../deploy/redis/users.acl").Output()
+			require.NoError(t, err)
+			server := newServerWithUsers(t, string(text), redistest.WithConfig("cluster-enabled", "yes"))
+			rdb := server.Client()
+			ownAllSlots(t, rdb)
+			as := func(user string) []string {
+				return append([]string{
+					"REDIS_CLUSTER=" + server.Addr(), "REDIS_USERNAME=" + user, "REDIS_PASSWORD=pw-" + user, "P28_PLAN_STREAMS=" + c.partitions,
+					"P28_HTTP_ADDR=127.0.0.1:0", "P28_BLOCK_MS=50", "P28_LOG_FORMAT=text", "P28_LATE_OBS_MAX_WAIT_MS=200", "P28_THROTTLE_FLEET_PER_SEC=1000",
+				}, usual...)
+			}
+			worker := launch(t, as("heat-worker"), "run")
+			worker.addr()
+			for _, tag := range c.tags {
+				require.NoError(t, rdb.Do(t.Context(), "XADD", plan+tag, "*", "plan_id", "p"+tag, "symbol", "S").Err())
+				require.NoError(t, rdb.Do(t.Context(), "XADD", plan+tag, "*", "plan_id", "no symbol").Err())
+			}
+			length := lengths(t, rdb, worker)
+			for _, tag := range c.tags {
+				length("quantum:stream:apply.heat.observed"+tag, 2)
+				length("quantum:stream:apply.heat.dead"+tag, 2)
+			}
+			operator := as("heat-operator")
+			for _, args := range [][]string{{"status"}, {"deadletter", "redrive", "--all", "--yes", "--set", "symbol=S"}, {"group", "show"}, {"trace", "no symbol"}} {
+				code, stdout, stderr := processor(t, operator, args...)
+				require.Zero(t, code, "%s\n%s%s", args, stdout, stderr)
+			}
+			for _, tag := range c.tags {
+				length("quantum:stream:apply.heat.observed"+tag, 4)
+			}
+			worker.end()
+			requireNothingDenied(t, rdb)
+		})
 	}
-	worker := launch(t, as("heat-worker"), "run")
-	worker.addr()
-	for _, partition := range []string{plan + ":{0}", plan + ":{1}"} {
-		require.NoError(t, rdb.Do(t.Context(), "XADD", partition, "*", "plan_id", "p"+partition, "symbol", "S").Err())
-		require.NoError(t, rdb.Do(t.Context(), "XADD", partition, "*", "plan_id", "no symbol").Err())
-	}
-	length := lengths(t, rdb, worker)
-	for _, k := range []string{":{0}", ":{1}"} {
-		length("quantum:stream:apply.heat.observed"+k, 2)
-		length("quantum:stream:apply.heat.dead"+k, 2)
-	}
-	operator := as("heat-operator")
-	for _, args := range [][]string{{"status"}, {"deadletter", "redrive", "--all", "--yes", "--set", "symbol=S"}, {"group", "show"}, {"trace", "no symbol"}} {
-		code, stdout, stderr := processor(t, operator, args...)
-		require.Zero(t, code, "%s\n%s%s", args, stdout, stderr)
-	}
-	for _, k := range []string{":{0}", ":{1}"} {
-		length("quantum:stream:apply.heat.observed"+k, 4)
-	}
-	worker.end()
-	requireNothingDenied(t, rdb)
 }
 
 // ownAllSlots makes a cluster of one server.
