@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"heatobserver/entry"
+	"heatobserver/event"
+	"heatobserver/stream"
 )
 
 // record is an entry with its fields in the order in which they stand.
@@ -23,13 +25,13 @@ func (r record) get(name string) string {
 }
 
 // newest are the newest entries of a stream, the newest first. A stream that is not there is empty.
-func (p *probe) newest(ctx context.Context, stream string, n int) ([]record, error) {
-	return p.entries(ctx, "XREVRANGE", stream, "+", "-", "COUNT", n)
+func (p *probe) newest(ctx context.Context, name string, n int) ([]record, error) {
+	return p.entries(ctx, "XREVRANGE", name, "+", "-", "COUNT", n)
 }
 
 // after are entries from an ID on, the oldest first.
-func (p *probe) after(ctx context.Context, stream string, from entry.ID, n int) ([]record, error) {
-	return p.entries(ctx, "XRANGE", stream, from.String(), "+", "COUNT", n)
+func (p *probe) after(ctx context.Context, name string, from entry.ID, n int) ([]record, error) {
+	return p.entries(ctx, "XRANGE", name, from.String(), "+", "COUNT", n)
 }
 
 // entries reads with Do, because go-redis turns the fields of an entry into a map and loses their order.
@@ -62,19 +64,17 @@ func (p *probe) entries(ctx context.Context, args ...any) ([]record, error) {
 	return records, nil
 }
 
-// newestPlans are well-formed plans, the newest first.
-func (p *probe) newestPlans(ctx context.Context, n int) ([]record, error) {
+// newestPlans are the plans among the newest n entries, the newest first, flat and in envelopes. What the observer cannot
+// read is a dead letter and none of them: nobody owes it an observation.
+func (p *probe) newestPlans(ctx context.Context, n int) ([]event.Plan, error) {
 	records, err := p.newest(ctx, p.Plans, n)
-	if err != nil {
-		return nil, err
-	}
-	var plans []record
+	var plans []event.Plan
 	for _, r := range records {
-		if planID(r) != "" && r.get("symbol") != "" {
-			plans = append(plans, r)
+		if plan, err := event.DecodePlan(r.id, stream.Payload(stream.Entry{ID: r.id, Fields: r.fields()})); err == nil {
+			plans = append(plans, plan)
 		}
 	}
-	return plans, nil
+	return plans, err
 }
 
 // decisions are the plans of the newest decisions. They are many and about all partitions: whoever looks again and again

@@ -18,22 +18,10 @@ const (
 	wrongPrefix  = "quantum:heat:bridge:by_plan:" // the known wrong one
 )
 
-// planID is the plan ID of an entry of the plan or decision stream, also of one in a Watermill envelope.
-func planID(r record) string {
-	if id := r.get("plan_id"); id != "" {
-		return id
-	}
-	plan, err := event.DecodePlan(r.id, []byte(r.get("payload")))
-	if err != nil {
-		return ""
-	}
-	return plan.PlanID
-}
-
 // golden follows the newest plan through decision and key. It waits for a plan that has only just been published, and for
 // the first one when there is none.
 func (p *probe) golden(ctx context.Context) Check {
-	var plan record
+	var plan event.Plan
 	found, err := poll(ctx, p.Wait, func() (bool, error) {
 		plans, err := p.newestPlans(ctx, 10)
 		if len(plans) > 0 {
@@ -48,8 +36,8 @@ func (p *probe) golden(ctx context.Context) Check {
 		return bad(Fail, "start the apply layer, look at P28_PLAN_STREAM, or send one plan with --canary",
 			"no plan in %s within %s", p.Plans, p.Wait)
 	}
-	id := planID(plan)
-	age, err := p.age(ctx, plan.id)
+	id := plan.PlanID
+	age, err := p.age(ctx, plan.ID)
 	if err != nil {
 		return cannot(err)
 	}
@@ -74,7 +62,7 @@ func (p *probe) golden(ctx context.Context) Check {
 	case err != nil:
 		return cannot(err)
 	}
-	age, err = p.age(ctx, plan.id)
+	age, err = p.age(ctx, plan.ID)
 	if err != nil {
 		return cannot(err)
 	}
@@ -87,7 +75,7 @@ func (p *probe) golden(ctx context.Context) Check {
 	case decided:
 		return p.noKey(ctx, seen, age)
 	}
-	return p.noDecision(ctx, seen, plan.id, newestDecisions)
+	return p.noDecision(ctx, seen, plan.ID, newestDecisions)
 }
 
 func (p *probe) complete(seen string, heat map[string]string) Check {
@@ -146,9 +134,9 @@ func (p *probe) noDecision(ctx context.Context, seen string, plan entry.ID, deci
 		return cannot(err)
 	}
 	others, with := 0, 0
-	for _, r := range plans {
+	for _, other := range plans {
 		others++
-		if decisions[planID(r)] {
+		if decisions[other.PlanID] {
 			with++
 		}
 	}
@@ -169,15 +157,15 @@ func (p *probe) ttl(ctx context.Context) Check {
 		if err != nil {
 			return false, err
 		}
-		for _, r := range plans {
-			left, err := p.redis.PTTL(ctx, p.Prefix+planID(r)).Result()
+		for _, plan := range plans {
+			left, err := p.redis.PTTL(ctx, p.Prefix+plan.PlanID).Result()
 			switch {
 			case err != nil:
 				return false, err
 			case left == -1:
 				keys, endless = keys+1, endless+1
 			case left > 0:
-				age, err := p.age(ctx, r.id)
+				age, err := p.age(ctx, plan.ID)
 				if err != nil {
 					return false, err
 				}

@@ -128,7 +128,7 @@ func (p *probe) observing(ctx context.Context) Check {
 		return bad(Warn, "verify again when there are plans, or use --canary", "no plan that could have been observed")
 	}
 	plan := plans[0]
-	age, err := p.age(ctx, plan.id)
+	age, err := p.age(ctx, plan.ID)
 	if err != nil {
 		return cannot(err)
 	}
@@ -139,7 +139,7 @@ func (p *probe) observing(ctx context.Context) Check {
 	_, err = poll(ctx, max(500*time.Millisecond, p.patience()-age), func() (bool, error) {
 		missing = nil
 		for _, point := range event.Points {
-			n, err := p.redis.Exists(ctx, p.DedupePrefix+event.ObservationUUID(point, planID(plan))).Result()
+			n, err := p.redis.Exists(ctx, p.DedupePrefix+event.ObservationUUID(point, plan.PlanID)).Result()
 			if err != nil {
 				return false, err
 			}
@@ -153,14 +153,14 @@ func (p *probe) observing(ctx context.Context) Check {
 	case err != nil:
 		return cannot(err)
 	case len(missing) == len(event.Points):
-		return bad(Fail, "start processor run, or see its log and processor status", "observer down: plan %s has no observation", brief(planID(plan)))
+		return bad(Fail, "start processor run, or see its log and processor status", "observer down: plan %s has no observation", brief(plan.PlanID))
 	case len(missing) == 1 && missing[0] == event.Late.String():
 		return bad(Fail, "set P28_LATE_OBS_ENABLED=true and restart; if it is, see the check of the late group",
-			"late observer disabled or behind: plan %s is observed early and not late", brief(planID(plan)))
+			"late observer disabled or behind: plan %s is observed early and not late", brief(plan.PlanID))
 	case len(missing) == 1:
-		return bad(Fail, "see the check of the early group", "plan %s is not observed early", brief(planID(plan)))
+		return bad(Fail, "see the check of the early group", "plan %s is not observed early", brief(plan.PlanID))
 	}
-	return pass("plan %s is observed at both points", brief(planID(plan)))
+	return pass("plan %s is observed at both points", brief(plan.PlanID))
 }
 
 // python notices the observer that this one replaces. Its observations have no source_id and no wait_ms in debug_json.

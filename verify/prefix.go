@@ -53,8 +53,8 @@ func (p *probe) prefix(ctx context.Context) Check {
 func (p *probe) planIDs(ctx context.Context) ([]string, error) {
 	plans, err := p.newestPlans(ctx, plansSampled)
 	var ids []string
-	for _, r := range plans {
-		ids = append(ids, planID(r))
+	for _, plan := range plans {
+		ids = append(ids, plan.PlanID)
 	}
 	return ids, err
 }
