@@ -3,6 +3,7 @@ package operate
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -93,7 +94,7 @@ func (t *tracer) note(format string, args ...any) {
 }
 
 func (t *tracer) streams(ctx context.Context) error {
-	is := func(m redis.XMessage) bool { return m.Values["plan_id"] == t.out.PlanID }
+	is := func(values map[string]any) bool { return values["plan_id"] == t.out.PlanID }
 	for _, name := range t.o.Plans() {
 		err := t.scan(ctx, name, "published", is, []string{"symbol", "decision", "action"}, func(id entry.ID) {
 			t.published = append(t.published, publishing{name, id})
@@ -120,11 +121,11 @@ func (t *tracer) streams(ctx context.Context) error {
 			return err
 		}
 	}
-	dead := func(m redis.XMessage) bool {
-		id, _ := m.Values["entry_id"].(string)
-		raw, _ := m.Values["raw"].(string)
-		return slices.ContainsFunc(t.published, func(p publishing) bool { return p.id.String() == id && m.Values["stream"] == p.stream }) ||
-			strings.Contains(raw, `"plan_id":"`+t.out.PlanID+`"`)
+	dead := func(values map[string]any) bool {
+		id, _ := values["entry_id"].(string)
+		raw, _ := values["raw"].(string)
+		return slices.ContainsFunc(t.published, func(p publishing) bool { return p.id.String() == id && values["stream"] == p.stream }) ||
+			strings.Contains(raw, `"plan_id":"`+t.out.PlanID+`"`) || is(envelopeIn(raw))
 	}
 	for _, p := range t.o.Parts {
 		if err := t.scan(ctx, p.Dead, "dead_letter", dead, []string{"reason", "group", "entry_id", "failures", "error"}, nil); err != nil {
@@ -135,7 +136,7 @@ func (t *tracer) streams(ctx context.Context) error {
 }
 
 // scan goes through a stream from its newest entry back to t.from.
-func (t *tracer) scan(ctx context.Context, name, what string, is func(redis.XMessage) bool, details []string, found func(entry.ID)) error {
+func (t *tracer) scan(ctx context.Context, name, what string, is func(map[string]any) bool, details []string, found func(entry.ID)) error {
 	if name == "" {
 		return nil
 	}
@@ -152,7 +153,8 @@ func (t *tracer) scan(ctx context.Context, name, what string, is func(redis.XMes
 				return err
 			}
 			end = id.Prev().String()
-			if !is(m) {
+			values := plain(m.Values)
+			if !is(values) {
 				continue
 			}
 			if hits++; hits > traceEvents {
@@ -161,7 +163,7 @@ func (t *tracer) scan(ctx context.Context, name, what string, is func(redis.XMes
 			}
 			e := TraceEvent{Time: id.Time(), What: what, Where: name, EntryID: m.ID, Detail: map[string]string{}}
 			for _, field := range details {
-				if v, ok := m.Values[field].(string); ok && v != "" {
+				if v, ok := values[field].(string); ok && v != "" {
 					e.Detail[field] = v
 				}
 			}
@@ -176,6 +178,35 @@ func (t *tracer) scan(ctx context.Context, name, what string, is func(redis.XMes
 	}
 	t.note("only the newest %d entries of %s were looked at", most, name)
 	return nil
+}
+
+// plain are the fields of an entry, of an envelope those in its payload.
+func plain(values map[string]any) map[string]any {
+	payload, _ := values["payload"].(string)
+	if _, enveloped := values[envelopeMark]; !enveloped {
+		return values
+	}
+	var fields map[string]any
+	if json.Unmarshal([]byte(payload), &fields) != nil {
+		return values
+	}
+	return fields
+}
+
+// envelopeIn are the fields of a dead letter's entry that is an envelope, whose payload stands escaped in the raw.
+func envelopeIn(raw string) map[string]any {
+	if !strings.Contains(raw, envelopeMark) {
+		return nil
+	}
+	fields, err := stream.ParseRaw(raw)
+	if err != nil { // cut, or not ours
+		return nil
+	}
+	values := map[string]any{}
+	for name, value := range fields.Strings() {
+		values[name] = value
+	}
+	return plain(values)
 }
 
 // groups adds what each group did with a publishing, as far as Redis knows: when it was acknowledged is kept nowhere.

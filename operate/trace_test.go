@@ -5,9 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
 	"heatobserver/operate"
+	"heatobserver/stream"
 )
 
 func TestTraceOfAPlanFromPublishingToObservation(t *testing.T) {
@@ -62,4 +64,40 @@ func TestTraceOfADeadLetter(t *testing.T) {
 		}
 		require.Equal(t, 2, dead)
 	})
+}
+
+// A plan of a Watermill producer is found like any other, and its dead letters also once the plan is trimmed.
+func TestTraceOfAPlanInAnEnvelope(t *testing.T) {
+	w := newWorld(t)
+	w.observe()
+	add := func(payload string) string {
+		fields, err := stream.Envelope{}.Encode(message.NewMessage("u1", []byte(payload)))
+		require.NoError(t, err)
+		var pairs []string
+		for name, value := range fields.Strings() {
+			pairs = append(pairs, name, value)
+		}
+		return w.add(planStream, pairs...)
+	}
+	add(`{"plan_id":"good","symbol":"BTCUSDT"}`)
+	bad := add(`{"plan_id":"bad","decision":"EXECUTE"}`)
+	w.eventually("observed and parked", func() bool { return len(w.observations("good")) == 2 && w.len(deadStream) == 2 && w.idle() })
+	seen := func(planID string) map[string]int {
+		seen := map[string]int{}
+		w.operate(func(ctx context.Context, o *operate.Operator) {
+			trace, err := o.Trace(ctx, planID, time.Now().Add(-time.Hour))
+			require.NoError(t, err)
+			for _, e := range trace.Events {
+				seen[e.What]++
+				if e.What == "published" && planID == "good" {
+					require.Equal(t, "BTCUSDT", e.Detail["symbol"])
+				}
+			}
+		})
+		return seen
+	}
+	require.Equal(t, map[string]int{"published": 1, "read": 2, "observation": 2, "dedupe_key": 2}, seen("good"))
+	require.Equal(t, map[string]int{"published": 1, "read": 2, "dead_letter": 2}, seen("bad"))
+	require.NoError(t, w.rdb.XDel(t.Context(), planStream, bad).Err())
+	require.Equal(t, map[string]int{"dead_letter": 2}, seen("bad"))
 }
