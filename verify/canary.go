@@ -66,6 +66,9 @@ func (p *probe) canary(ctx context.Context) Check {
 	switch early, late := seen[event.Early.String()], seen[event.Late.String()]; {
 	case err != nil:
 		return cannot(err)
+	case early != "" && late == "" && p.patience() < p.within() && stopped == "":
+		return bad(Warn, "ask processor trace "+planID+" when its wait is over; XDEL it when every group has passed it",
+			"canary %s: early %s, late nothing after %s, still within its wait of %s; %s", planID, early, took, p.MaxWait, left)
 	case early == "" || late == "":
 		return bad(Fail, "see the checks of the groups", "canary %s: early %s, late %s after %s; %s", planID, orNothing(early), orNothing(late), took, left)
 	case strings.HasPrefix(left, "left") && stopped != "":

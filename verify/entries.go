@@ -67,7 +67,12 @@ func (p *probe) entries(ctx context.Context, args ...any) ([]record, error) {
 // newestPlans are the plans among the newest n entries, the newest first, flat and in envelopes. What the observer cannot
 // read is a dead letter and none of them: nobody owes it an observation.
 func (p *probe) newestPlans(ctx context.Context, n int) ([]event.Plan, error) {
-	records, err := p.newest(ctx, p.Plans, n)
+	return p.plansUpTo(ctx, "+", n)
+}
+
+// plansUpTo are the newest plans up to an entry ID, among n entries.
+func (p *probe) plansUpTo(ctx context.Context, last string, n int) ([]event.Plan, error) {
+	records, err := p.entries(ctx, "XREVRANGE", p.Plans, last, "-", "COUNT", n)
 	var plans []event.Plan
 	for _, r := range records {
 		if plan, err := event.DecodePlan(r.id, stream.Payload(stream.Entry{ID: r.id, Fields: r.fields()})); err == nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"heatobserver/entry"
 	"heatobserver/event"
 )
 
@@ -88,8 +89,7 @@ func (p *probe) observations(ctx context.Context) Check {
 	case o.burst:
 		return pass("%s; the same plans are observed at the other point too, before these", o)
 	case o.at(event.Late) == 0:
-		return bad(Fail, "set P28_LATE_OBS_ENABLED=true and restart; if it is, see the check of the late group",
-			"late observer disabled or not working: no %s; %s", event.Late, o)
+		return p.noLate(ctx, o)
 	case o.at(event.Early) == 0:
 		return bad(Fail, "see the check of the early group", "early observer not working: no %s; %s", event.Early, o)
 	}
@@ -114,8 +114,64 @@ func (p *probe) burst(ctx context.Context, o observed) (bool, error) {
 	return false, nil
 }
 
-// patience is how long an observation of a plan that has just been published may take.
-func (p *probe) patience() time.Duration { return min(p.Wait, p.MaxWait+3*time.Second) }
+// noLate explains that the last observations are all early. It is nobody's fault while their plans may still wait.
+func (p *probe) noLate(ctx context.Context, o observed) Check {
+	now, err := p.redis.Time(ctx).Result()
+	if err != nil {
+		return cannot(err)
+	}
+	over := func(ob event.Observation) bool { return now.Sub(ob.SourceID.Time()) >= p.within() }
+	if !slices.ContainsFunc(o.decoded, over) {
+		return p.settled(ctx, fmt.Sprintf("no %s; %s", event.Late, o))
+	}
+	return bad(Fail, lateHint, "late observer disabled or not working: no %s; %s", event.Late, o)
+}
+
+const lateHint = "set P28_LATE_OBS_ENABLED=true and restart; if it is, see the check of the late group"
+
+// within is how old a plan may be before its late observation is missing, patience how long verify waits for it.
+func (p *probe) within() time.Duration { return p.MaxWait + 3*time.Second }
+
+func (p *probe) patience() time.Duration { return min(p.Wait, p.within()) }
+
+// settled judges the late point by the newest plan whose wait must be over, where those seen may still wait.
+func (p *probe) settled(ctx context.Context, seen string) Check {
+	now, err := p.redis.Time(ctx).Result()
+	if err != nil {
+		return cannot(err)
+	}
+	plans, err := p.plansUpTo(ctx, entry.IDAt(now.Add(-p.within())).String(), 10)
+	if err != nil {
+		return cannot(err)
+	}
+	if len(plans) > 0 {
+		older := plans[0].PlanID
+		missing, err := p.missing(ctx, older)
+		switch {
+		case err != nil:
+			return cannot(err)
+		case !slices.Contains(missing, event.Late.String()):
+			return pass("%s, within the wait of %s; plan %s before it is observed late", seen, p.MaxWait, brief(older))
+		case len(missing) == 1: // nobody was there for a plan without any
+			return bad(Fail, lateHint, "late observer disabled or behind: plan %s is observed early and not late, after a wait of %s", brief(older), p.MaxWait)
+		}
+	}
+	return bad(Warn, "verify again when the wait is over, or ask processor trace for the plan", "%s, still within its wait of %s", seen, p.MaxWait)
+}
+
+// missing are the points at which a plan has no dedupe key.
+func (p *probe) missing(ctx context.Context, planID string) (points []string, err error) {
+	for _, point := range event.Points {
+		n, err := p.redis.Exists(ctx, p.DedupePrefix+event.ObservationUUID(point, planID)).Result()
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			points = append(points, point.String())
+		}
+	}
+	return points, nil
+}
 
 // observing looks whether the newest plan is observed at both points: old observations prove nothing about now. The dedupe
 // keys tell, because no observation is without one.
@@ -136,27 +192,20 @@ func (p *probe) observing(ctx context.Context) Check {
 		return bad(Warn, "verify again when there are plans, or use --canary", "the newest plan is %s old: too old to tell", round(age))
 	}
 	var missing []string
-	_, err = poll(ctx, max(500*time.Millisecond, p.patience()-age), func() (bool, error) {
-		missing = nil
-		for _, point := range event.Points {
-			n, err := p.redis.Exists(ctx, p.DedupePrefix+event.ObservationUUID(point, plan.PlanID)).Result()
-			if err != nil {
-				return false, err
-			}
-			if n == 0 {
-				missing = append(missing, point.String())
-			}
-		}
-		return len(missing) == 0, nil
+	limit := min(p.Wait, max(500*time.Millisecond, p.within()-age))
+	_, err = poll(ctx, limit, func() (bool, error) {
+		missing, err = p.missing(ctx, plan.PlanID)
+		return len(missing) == 0, err
 	})
 	switch {
 	case err != nil:
 		return cannot(err)
 	case len(missing) == len(event.Points):
 		return bad(Fail, "start processor run, or see its log and processor status", "observer down: plan %s has no observation", brief(plan.PlanID))
+	case len(missing) == 1 && missing[0] == event.Late.String() && age+limit < p.within():
+		return p.settled(ctx, fmt.Sprintf("plan %s is observed early", brief(plan.PlanID)))
 	case len(missing) == 1 && missing[0] == event.Late.String():
-		return bad(Fail, "set P28_LATE_OBS_ENABLED=true and restart; if it is, see the check of the late group",
-			"late observer disabled or behind: plan %s is observed early and not late", brief(plan.PlanID))
+		return bad(Fail, lateHint, "late observer disabled or behind: plan %s is observed early and not late", brief(plan.PlanID))
 	case len(missing) == 1:
 		return bad(Fail, "see the check of the early group", "plan %s is not observed early", brief(plan.PlanID))
 	}
