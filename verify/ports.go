@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -38,9 +39,12 @@ func (p *probe) ourPort(ctx context.Context) Check {
 
 func (p *probe) applyPort(ctx context.Context) Check {
 	lines, err := scrape(ctx, p.ApplyAddr)
+	var status *statusError
 	switch {
-	case refused(err):
-		return bad(Warn, "start the apply layer, or name its address with --apply-addr", "nothing answers at %s", p.ApplyAddr)
+	case silent(err):
+		return bad(Warn, "start the apply layer, or name its address with --apply-addr", "%s", silence(p.ApplyAddr, err))
+	case errors.As(err, &status):
+		return pass("%s is answered by the apply layer, as it seems: %v", p.ApplyAddr, err)
 	case err != nil:
 		return bad(Fail, "find what has the port, or name the apply layer's address with --apply-addr", "port taken by something else: %s: %v", p.ApplyAddr, err)
 	case ours(lines):
@@ -59,13 +63,13 @@ func (p *probe) bridgePort(ctx context.Context) Check {
 
 // neighbour looks whether one of some addresses is answered by HTTP, whatever it says.
 func neighbour(ctx context.Context, who, flag string, addrs []string) Check {
-	var answered, silent []string
+	var answered, quiet []string
 	for _, addr := range addrs {
 		lines, err := scrape(ctx, addr)
 		var status *statusError
 		switch {
-		case refused(err):
-			silent = append(silent, addr)
+		case silent(err):
+			quiet = append(quiet, silence(addr, err))
 		case err != nil && !errors.As(err, &status):
 			return bad(Fail, "find what has the port, or name another with "+flag, "port taken by something else than the %s: %s: %v", who, addr, err)
 		case ours(lines):
@@ -75,7 +79,7 @@ func neighbour(ctx context.Context, who, flag string, addrs []string) Check {
 		}
 	}
 	if len(answered) == 0 {
-		return bad(Warn, "see whether the "+who+" serves metrics, or name its address with "+flag, "nothing answers at %s", strings.Join(silent, ", "))
+		return bad(Warn, "see whether the "+who+" serves metrics, or name its address with "+flag, "%s", strings.Join(quiet, ", "))
 	}
 	return pass("%s answered", strings.Join(answered, ", "))
 }
@@ -88,6 +92,16 @@ func (e *statusError) Error() string { return "/metrics answers " + brief(e.stat
 func refused(err error) bool {
 	var dial *net.OpError
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &dial) && dial.Op == "dial"
+}
+
+// silent tells nobody at all, and a neighbour that is slow or whose address drops everything, from something else.
+func silent(err error) bool { return refused(err) || errors.Is(err, context.DeadlineExceeded) }
+
+func silence(addr string, err error) string {
+	if refused(err) {
+		return "nothing answers at " + addr
+	}
+	return fmt.Sprintf("no answer at %s within %v", addr, answerLimit)
 }
 
 // scrape returns the samples of /metrics, without comments.
