@@ -31,6 +31,8 @@ const (
 	countAtOnce = 1000
 	// handOverAtOnce bounds the entries that one script hands over.
 	handOverAtOnce = 512
+	// afterwards bounds what is still to do after a change, whether or not anybody waits for it.
+	afterwards = 10 * time.Second
 )
 
 // Range is a number of entries that follow each other.
@@ -59,7 +61,7 @@ type Move struct {
 }
 
 // Move sets a group to another place in its stream. While workers read, the group moves by itself; what was executed is
-// told from where the group stood at that moment.
+// told from where the group stood at that moment. An error after that comes with a Move that is Executed, without counts.
 func (o *Operator) Move(ctx context.Context, streamName, group string, to Position, execute bool) (Move, error) {
 	m := Move{Stream: streamName, Group: group}
 	fail := func(err error) (Move, error) {
@@ -81,6 +83,7 @@ func (o *Operator) Move(ctx context.Context, streamName, group string, to Positi
 		return fail(fmt.Errorf("the stream ends at %s; what is added up to there would be passed over unseen; the end is $", state.LastGenerated))
 	}
 	from := state.LastDelivered
+	m.From, m.To, m.Pending = from.String(), target.String(), state.Pending
 	if execute {
 		names, _ := o.part(streamName)
 		text, err := moveScript.Run(ctx, o.client, []string{streamName, names.Cursor(streamName, group)}, group, target.String()).Text()
@@ -93,9 +96,15 @@ func (o *Operator) Move(ctx context.Context, streamName, group string, to Positi
 		if err != nil {
 			return fail(err)
 		}
-		m.Executed = true
+		m.Executed, m.From = true, from.String()
+		// Nothing tells later what was passed over: it is counted for somebody who has stopped waiting too.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+		defer cancel()
+		fail = func(err error) (Move, error) {
+			return m, fmt.Errorf("group %s of %s is moved from %s to %s, but what that means is not known: %w", group, streamName, m.From, m.To, err)
+		}
 	}
-	m.From, m.To, m.Pending = from.String(), target.String(), state.Pending
 	forgotten := entry.IDAt(now.Add(-o.DedupeTTL))
 	if m.Again, err = o.count(ctx, streamName, target, from); err != nil {
 		return fail(err)
@@ -156,7 +165,8 @@ type Removal struct {
 var ErrPending = errors.New("it has pending entries; name a consumer that takes them over (--claim-to)")
 
 // RemoveConsumer removes a consumer from its group. Pending entries go to the heir, a consumer of the group, with an idle
-// time that lets every worker claim them at once; without an heir they forbid it. Removing a worker that lives takes from
+// time that lets every worker claim them at once; without an heir they forbid it. An error comes with what was handed over
+// before it. Removing a worker that lives takes from
 // it what it has in hand; the fence keeps it from answering.
 func (o *Operator) RemoveConsumer(ctx context.Context, streamName, group, name, heir string, execute bool) (Removal, error) {
 	r := Removal{Stream: streamName, Group: group, Consumer: name, Heir: heir}
@@ -188,19 +198,31 @@ func (o *Operator) RemoveConsumer(ctx context.Context, streamName, group, name, 
 	if !execute {
 		return r, nil
 	}
-	names, _ := o.part(streamName)
-	for {
-		reply, err := removeScript.Run(ctx, o.client, []string{streamName, names.Totals(streamName)},
-			group, name, heir, (10 * o.MinIdle).Milliseconds(), handOverAtOnce).Result()
+	err = o.handOver(ctx, &r)
+	if r.Handed > 0 {
+		err = errors.Join(err, o.nudge(ctx, group))
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return r, nil
+}
+
+// handOver goes on until nothing is pending and the consumer is removed.
+func (o *Operator) handOver(ctx context.Context, r *Removal) error {
+	names, _ := o.part(r.Stream)
+	for !r.Executed {
+		reply, err := removeScript.Run(ctx, o.client, []string{r.Stream, names.Totals(r.Stream)},
+			r.Group, r.Consumer, r.Heir, (10 * o.MinIdle).Milliseconds(), handOverAtOnce).Result()
 		if err != nil {
-			return fail(err)
+			return err
 		}
 		if text, is := reply.(string); is { // it was there a moment ago
-			return fail(fmt.Errorf("%s of this name: %w", text, ErrNotFound))
+			return fmt.Errorf("%s of this name: %w", text, ErrNotFound)
 		}
 		values, _ := reply.([]any)
 		if len(values) != 4 {
-			return fail(fmt.Errorf("unexpected reply %v", reply))
+			return fmt.Errorf("unexpected reply %v", reply)
 		}
 		n := make([]int64, 4)
 		for i := range values {
@@ -208,23 +230,23 @@ func (o *Operator) RemoveConsumer(ctx context.Context, streamName, group, name, 
 		}
 		r.Handed += n[0]
 		r.Trimmed += n[1]
-		if n[3] == 1 {
-			break
-		}
-		if heir == "" { // it read something meanwhile
+		r.Executed = n[3] == 1
+		if !r.Executed && r.Heir == "" { // it read something meanwhile
 			r.Pending = n[2]
-			return fail(ErrPending)
+			return ErrPending
 		}
 	}
-	r.Executed = true
-	if r.Handed == 0 {
-		return r, nil
-	}
-	// Without the nudge they are claimed by the workers' regular sweep, a minute later.
+	return nil
+}
+
+// nudge tells the workers to claim. Without it they do in their regular sweep, a minute later.
+func (o *Operator) nudge(ctx context.Context, group string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	defer cancel()
 	if err := o.client.Publish(ctx, o.NudgeChannel, group).Err(); err != nil {
-		return fail(fmt.Errorf("it is removed, but the workers were not told to claim: %w", err))
+		return fmt.Errorf("the workers were not told to claim what was handed over: %w", err)
 	}
-	return r, nil
+	return nil
 }
 
 func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }

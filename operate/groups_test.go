@@ -3,6 +3,7 @@ package operate_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"heatobserver/entry"
+	"heatobserver/internal/redistest"
 	"heatobserver/operate"
 )
 
@@ -200,4 +202,82 @@ func TestRemoveConsumer(t *testing.T) {
 	require.Len(t, claimed, n-2, "anybody can claim it at once")
 	_, err = entry.ParseID(claimed[0])
 	require.NoError(t, err)
+}
+
+// interruptedWhen runs do through a slow connection, and cancels its context once Redis has carried out what done looks for.
+func (w *world) interruptedWhen(done func() bool, do func(ctx context.Context, o *operate.Operator)) {
+	w.t.Helper()
+	proxy := redistest.NewProxy(w.t, w.server.Addr())
+	w.cfg.Redis.URL = "redis://" + proxy.Addr()
+	w.operate(func(ctx context.Context, o *operate.Operator) {
+		proxy.Latency(500 * time.Millisecond)
+		ctx, cancel := context.WithCancel(ctx)
+		var looking sync.WaitGroup
+		looking.Go(func() {
+			defer cancel()
+			for tick := time.Tick(10 * time.Millisecond); !done() && ctx.Err() == nil; {
+				<-tick
+			}
+		})
+		do(ctx, o)
+		cancel()
+		looking.Wait()
+	})
+}
+
+// Once the group has moved, it is told what that means, even to somebody who has stopped waiting.
+func TestMoveIsCountedThoughInterrupted(t *testing.T) {
+	w := newWorld(t)
+	first := w.add(planStream, "plan_id", "p1", "symbol", "S")
+	last := w.add(planStream, "plan_id", "p2", "symbol", "S")
+	require.NoError(t, w.rdb.XGroupCreate(t.Context(), planStream, earlyGroup, "0").Err())
+	moved := func() bool {
+		groups, err := w.rdb.XInfoGroups(t.Context(), planStream).Result()
+		return err == nil && groups[0].LastDeliveredID == last
+	}
+	w.interruptedWhen(moved, func(ctx context.Context, o *operate.Operator) {
+		m, err := o.Move(ctx, planStream, earlyGroup, operate.End, true)
+		require.ErrorIs(t, ctx.Err(), context.Canceled)
+		require.NoError(t, err)
+		require.True(t, m.Executed)
+		require.Equal(t, operate.Range{Count: 2, First: first, Last: last}, m.Passed)
+	})
+}
+
+// What was handed over before an error is told, to the workers too.
+func TestRemoveConsumerInterrupted(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	const n = 1200 // more than one script hands over
+	pipe := w.rdb.Pipeline()
+	for range n {
+		pipe.XAdd(ctx, &redis.XAddArgs{Stream: planStream, Values: []string{"plan_id", "p", "symbol", "S"}})
+	}
+	pipe.XGroupCreate(ctx, planStream, earlyGroup, "0")
+	pipe.Do(ctx, "XREADGROUP", "GROUP", earlyGroup, "gone", "COUNT", n, "STREAMS", planStream, ">")
+	pipe.XGroupCreateConsumer(ctx, planStream, earlyGroup, "heir")
+	_, err := pipe.Exec(ctx)
+	require.NoError(t, err)
+	nudged := w.rdb.Subscribe(ctx, "quantum:p28:nudge")
+	defer nudged.Close()
+	_, err = nudged.Receive(ctx)
+	require.NoError(t, err)
+	pending := func() (n int64) {
+		for _, c := range w.rdb.XInfoConsumers(ctx, planStream, earlyGroup).Val() {
+			if c.Name == "heir" {
+				n = c.Pending
+			}
+		}
+		return n
+	}
+	w.interruptedWhen(func() bool { return pending() > 0 }, func(ctx context.Context, o *operate.Operator) {
+		r, err := o.RemoveConsumer(ctx, planStream, earlyGroup, "gone", "heir", true)
+		require.ErrorIs(t, err, context.Canceled)
+		require.False(t, r.Executed)
+		require.Positive(t, r.Handed)
+		require.Equal(t, pending(), r.Handed)
+	})
+	message, err := nudged.ReceiveTimeout(ctx, patience)
+	require.NoError(t, err)
+	require.Equal(t, earlyGroup, message.(*redis.Message).Payload)
 }

@@ -303,29 +303,31 @@ func (c *deadletterPurge) Run(ctx context.Context, sys *system) error {
 	}
 	return c.with(ctx, sys, func(o *operate.Operator) error {
 		r, err := o.Purge(ctx, selection, c.Execute)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			err = printJSON(sys.stdout, r)
-		} else {
-			p := newPrinter(sys.stdout)
-			for _, reason := range sortedKeys(r.ByReason) {
-				p.line("%7d  %s", r.ByReason[reason], shown(reason))
-			}
-			if r.Count > 0 {
-				p.line("from %s to %s", r.Oldest, r.Newest)
-			}
-			if r.Executed {
-				p.line("deleted %d of %d dead letters", r.Deleted, r.Count)
-			} else {
-				p.line("plan: %d dead letters would be deleted; --execute does it", r.Count)
-			}
-			err = p.err
+		if printErr := c.print(sys, r); err == nil {
+			err = printErr
 		}
 		if err == nil && len(r.Missing) > 0 {
 			err = withCode(config.ExitFailed, fmt.Errorf("there are no dead letters %s", strings.Join(r.Missing, ", ")))
 		}
 		return err
 	})
+}
+
+func (c *deadletterPurge) print(sys *system, r operate.PurgeReport) error {
+	if c.JSON {
+		return printJSON(sys.stdout, r)
+	}
+	p := newPrinter(sys.stdout)
+	for _, reason := range sortedKeys(r.ByReason) {
+		p.line("%7d  %s", r.ByReason[reason], shown(reason))
+	}
+	if r.Count > 0 {
+		p.line("from %s to %s", r.Oldest, r.Newest)
+	}
+	if r.Executed {
+		p.line("deleted %d of %d dead letters", r.Deleted, r.Count)
+	} else {
+		p.line("plan: %d dead letters would be deleted; --execute does it", r.Count)
+	}
+	return p.err
 }

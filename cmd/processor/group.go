@@ -195,6 +195,9 @@ func (o operated) move(ctx context.Context, sys *system, choice groupChoice, to 
 			return err
 		}
 		m, err := op.Move(ctx, stream, group, to, choice.Execute)
+		if err != nil && m.Executed {
+			return withCode(config.ExitFailed, err) // it was carried out
+		}
 		if err != nil {
 			return err
 		}
@@ -251,21 +254,34 @@ func (c *groupDeleteConsumer) Run(ctx context.Context, sys *system) error {
 			return err
 		}
 		r, err := o.RemoveConsumer(ctx, stream, group, c.Name, c.ClaimTo, c.Execute)
-		if err != nil {
+		if err != nil && r.Handed+r.Trimmed == 0 {
 			return err
 		}
-		if c.JSON {
-			return printJSON(sys.stdout, r)
+		if printErr := c.print(sys, r); err == nil {
+			return printErr
 		}
-		p := newPrinter(sys.stdout)
-		p.line("consumer %s of group %s: %d pending, idle for %s", shown(r.Consumer), shown(r.Group), r.Pending, ago(r.Idle))
 		if r.Executed {
-			p.line("removed; %d entries handed over, %d were no longer in the stream", r.Handed, r.Trimmed)
-		} else {
-			p.line("plan: nothing was changed; --execute removes it")
+			return withCode(config.ExitFailed, err) // it was carried out
 		}
-		return p.err
+		return err
 	})
+}
+
+func (c *groupDeleteConsumer) print(sys *system, r operate.Removal) error {
+	if c.JSON {
+		return printJSON(sys.stdout, r)
+	}
+	p := newPrinter(sys.stdout)
+	p.line("consumer %s of group %s: %d pending, idle for %s", shown(r.Consumer), shown(r.Group), r.Pending, ago(r.Idle))
+	switch {
+	case r.Executed:
+		p.line("removed; %d entries handed over, %d were no longer in the stream", r.Handed, r.Trimmed)
+	case c.Execute:
+		p.line("not removed; %d entries handed over, %d were no longer in the stream", r.Handed, r.Trimmed)
+	default:
+		p.line("plan: nothing was changed; --execute removes it")
+	}
+	return p.err
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

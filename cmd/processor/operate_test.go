@@ -215,3 +215,32 @@ func TestStatusWatchEndsWithItsContext(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, <-code)
 }
+
+// What was done before an error is told beside it.
+func TestCommandsThatFailMidway(t *testing.T) {
+	const plans, dead = "quantum:stream:apply.plan", "quantum:stream:apply.heat.dead"
+	server := redistest.Start(t, redistest.WithACL("hindered", "on", ">pw", "~*", "&*", "+@all", "-xrange", "-publish"))
+	w := &world{t: t, rdb: server.Client(), environ: append([]string{"REDIS_URL=" + server.URLFor("hindered", "pw")}, usual...)}
+
+	w.do("XADD", plans, "1-0", "plan_id", "p", "symbol", "S")
+	w.do("XGROUP", "CREATE", plans, "p28_early", "0")
+	w.do("XREADGROUP", "GROUP", "p28_early", "gone", "STREAMS", plans, ">")
+	w.do("XGROUP", "CREATECONSUMER", plans, "p28_early", "heir")
+	stdout, stderr := w.does(1, "group", "delete-consumer", "gone", "--group", "early", "--claim-to", "heir", "--execute")
+	require.Contains(t, stdout, "removed; 1 entries handed over")
+	require.Contains(t, stderr, "the workers were not told to claim")
+	_, stderr = w.does(1, "group", "set", "--group", "early", "0", "--execute")
+	require.Contains(t, stderr, "is moved from 1-0 to 0-0, but")
+
+	w.environ = append(w.environ, "REDIS_URL="+server.URL(), "P28_PLAN_STREAMS="+plans+":{k}*2")
+	pipe := w.rdb.Pipeline()
+	for range 100 { // as many as are deleted at once
+		pipe.Do(t.Context(), "XADD", dead+":{0}", "*", "reason", "no_symbol", "group", "p28_early", "raw", "{}")
+	}
+	_, err := pipe.Exec(t.Context())
+	require.NoError(t, err)
+	w.do("SET", dead+":{1}", "no stream")
+	stdout, stderr = w.does(2, "deadletter", "purge", "--all", "--execute")
+	require.Contains(t, stdout, "deleted 100 of 100 dead letters")
+	require.Contains(t, stderr, "WRONGTYPE")
+}
