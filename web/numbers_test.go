@@ -82,6 +82,7 @@ func TestNumbersAreThoseOfTheStreams(t *testing.T) {
 		}
 	}
 	require.Equal(t, []int{4, 4, 0, 1}, []int{found, givenUp, after, waits.Beyond})
+	require.Equal(t, 4, waits.GivenUp)
 	require.Less(t, waits.MaxWaitMs, waits.Bins[len(waits.Bins)-1].To)
 
 	all := get[web.Observations](s, "observations?limit=500")
@@ -198,6 +199,23 @@ func TestAbandonedGroupIsStuck(t *testing.T) {
 	verdict := get[web.Summary](s, "summary").Verdict
 	require.Equal(t, "bad", verdict.State)
 	require.Contains(t, verdict.Text, "stuck")
+}
+
+// TestWaitsOfAnAllowedWaitOfMinutes has plans given up after minutes, and one by a worker that was away for an hour.
+func TestWaitsOfAnAllowedWaitOfMinutes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, redistest.Start(t), func(o *web.Options) { o.Settings.MaxWait = 10 * time.Minute })
+	now := s.now()
+	s.observe(
+		observed{at: now, plan: "p1", point: latePoint, reason: "timeout", wait: 10 * time.Minute},
+		observed{at: now, plan: "p2", point: latePoint, reason: "timeout", wait: time.Hour},
+	)
+	waits := get[web.Waits](s, "waits")
+	givenUp := 0
+	for _, bin := range waits.Bins {
+		givenUp += bin.GivenUp
+	}
+	require.Equal(t, []int{1, 1, 2}, []int{givenUp, waits.Beyond, waits.GivenUp})
 }
 
 func TestPlanAndDeadLetters(t *testing.T) {

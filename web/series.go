@@ -111,6 +111,7 @@ type Waits struct {
 	Wait
 	Bins    []Bin    `json:"bins"`
 	Beyond  int      `json:"beyond"`
+	GivenUp int      `json:"given_up"` // those beyond the bins too
 	WaitMs  *Waiting `json:"wait_ms"`
 	History History  `json:"history"`
 }
@@ -128,10 +129,10 @@ type Bin struct {
 // milliseconds show their shape beside an allowed wait of seconds.
 var binSteps = []int64{10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 25, 28, 32, 36, 40, 45, 50, 56, 63, 70, 80, 90}
 
-// binsTo are bins without gaps that begin at 0 and hold reach; no wait is longer than 90 s there.
+// binsTo are bins without gaps that begin at 0 and hold reach; the last of them ends at 900 s, beyond every allowed wait.
 func binsTo(reach int64) []Bin {
 	begins := []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
-	for power := int64(1); power <= 1000; power *= 10 {
+	for power := int64(1); power <= 10_000; power *= 10 {
 		for _, step := range binSteps {
 			begins = append(begins, step*power)
 		}
@@ -171,11 +172,15 @@ func (s *snapshot) waits(o *Options) Waits {
 			if k >= 0 {
 				out.Bins[k].Found++
 			}
-		case k < 0:
 		case it.obs.AfterDeadline:
-			out.Bins[k].AfterDeadline++
+			if k >= 0 {
+				out.Bins[k].AfterDeadline++
+			}
 		default:
-			out.Bins[k].GivenUp++
+			out.GivenUp++
+			if k >= 0 {
+				out.Bins[k].GivenUp++
+			}
 		}
 	}
 	out.WaitMs = waitingOf(found)

@@ -62,7 +62,7 @@ export function showWaits(answer) {
     answer.wait_ms === null
       ? "No heat was found late yet."
       : `Found: half by ${ms(answer.wait_ms.p50)}, 99 % by ${ms(answer.wait_ms.p99)}, all by ${ms(answer.wait_ms.max)} of ${round(answer.max_wait_ms)} allowed. ` +
-          `Given up ${count(sum("given_up"))}, after the deadline ${count(sum("after_deadline"))}${answer.beyond > 0 ? `, ${count(answer.beyond)} waited longer than is drawn` : ""}.`,
+          `Given up ${count(answer.given_up)}, after the deadline ${count(sum("after_deadline"))}${answer.beyond > 0 ? `, ${count(answer.beyond)} waited longer than is drawn` : ""}.`,
   );
 }
 
