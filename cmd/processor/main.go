@@ -40,6 +40,13 @@ func (s *system) complain(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.stderr, format+"\n", args...)
 }
 
+// complainOf prints an error to standard error.
+func (s *system) complainOf(err error) {
+	for line := range strings.Lines(err.Error()) {
+		s.complain("processor: %s", strings.TrimSuffix(line, "\n"))
+	}
+}
+
 // run carries out one command line and returns the exit code. It prints the error with which it ends.
 func run(ctx context.Context, args []string, sys *system) int {
 	err := execute(ctx, args, sys)
@@ -48,9 +55,7 @@ func run(ctx context.Context, args []string, sys *system) int {
 	}
 	var silent *silentError
 	if !errors.As(err, &silent) {
-		for line := range strings.Lines(err.Error()) {
-			sys.complain("processor: %s", strings.TrimSuffix(line, "\n"))
-		}
+		sys.complainOf(err)
 	}
 	return exitCode(err)
 }

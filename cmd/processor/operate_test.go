@@ -9,6 +9,7 @@ import (
 	"net"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -243,4 +244,52 @@ func TestCommandsThatFailMidway(t *testing.T) {
 	stdout, stderr = w.does(2, "deadletter", "purge", "--all", "--execute")
 	require.Contains(t, stdout, "deleted 100 of 100 dead letters")
 	require.Contains(t, stderr, "WRONGTYPE")
+}
+
+// told is what a command writes while it runs.
+type told struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *told) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *told) times(text string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.Count(o.text.String(), text)
+}
+
+// TestStatusWatchSaysThatRedisIsLost goes on when Redis is there again, and says no error twice when it ends.
+func TestStatusWatchSaysThatRedisIsLost(t *testing.T) {
+	server := redistest.Start(t)
+	for look, args := range map[string][]string{"STUCK": {}, `"stuck"`: {"--json"}} {
+		proxy := redistest.NewProxy(t, server.Addr())
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		stdout, stderr := &told{}, &told{}
+		environ := append([]string{"REDIS_URL=redis://" + proxy.Addr()}, usual...)
+		code := make(chan int, 1)
+		go func() {
+			args := append([]string{"status", "--watch", "--every", "10ms"}, args...)
+			code <- run(ctx, args, &system{stdout: stdout, stderr: stderr, environ: environ})
+		}()
+		grows := func(o *told, text string) {
+			before := o.times(text)
+			require.Eventually(t, func() bool { return o.times(text) >= before+2 }, time.Minute, 5*time.Millisecond, text)
+		}
+		grows(stdout, look)
+		require.Zero(t, stderr.times("processor: "))
+		proxy.Refuse(true)
+		proxy.Cut()
+		grows(stderr, "processor: ")
+		proxy.Refuse(false)
+		grows(stdout, look)
+		cancel()
+		require.Equal(t, 1, <-code, look)
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -55,7 +56,7 @@ func (c *statusCommand) Run(ctx context.Context, sys *system) error {
 			}
 			err := c.once(ctx, sys, o, limits)
 			if ctx.Err() == nil {
-				last = err
+				last = shownAtOnce(sys, err)
 			}
 			select {
 			case <-ctx.Done():
@@ -64,6 +65,16 @@ func (c *statusCommand) Run(ctx context.Context, sys *system) error {
 			}
 		}
 	})
+}
+
+// shownAtOnce prints an error that has not been shown: whoever watches goes on, and must not see an empty screen.
+func shownAtOnce(sys *system, err error) error {
+	var silent *silentError
+	if err == nil || errors.As(err, &silent) {
+		return err
+	}
+	sys.complainOf(err)
+	return &silentError{err}
 }
 
 func (c *statusCommand) once(ctx context.Context, sys *system, o *operate.Operator, limits operate.Limits) error {
