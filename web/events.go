@@ -53,7 +53,7 @@ type client struct {
 }
 
 func (c *client) follow(r *http.Request, every time.Duration) {
-	wait := time.NewTimer(0)
+	wait := time.NewTimer(quiet)
 	defer wait.Stop()
 	var sent time.Time
 	for {
@@ -65,14 +65,15 @@ func (c *client) follow(r *http.Request, every time.Duration) {
 				return
 			}
 			sent = time.Now()
+			wait.Reset(quiet)
 		}
-		wait.Reset(quiet)
 		select {
 		case <-changed:
 		case <-wait.C:
 			if c.write([]byte(": still here\n\n")) != nil {
 				return
 			}
+			wait.Reset(quiet)
 		case <-r.Context().Done():
 			return
 		case <-c.page.done:
