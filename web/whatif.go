@@ -16,7 +16,7 @@ import (
 const (
 	curveLongest  = 30 * time.Second // the waits that are simulated
 	curvePlans    = 20_000           // plans that are simulated
-	curvePoints   = 400
+	curvePoints   = 400              // enough for waits of ten minutes
 	curveEnough   = 20               // ended waits from which on something is advised
 	curveTimeout  = 20 * time.Second // for one simulation
 	curveYoung    = 1000             // with fewer plans the history is still young and changes much
@@ -332,15 +332,15 @@ func (c *curve) whatIf(ms int64) WhatIf {
 	if c.Decided == 0 {
 		return out
 	}
-	// Small waits lie close together, large ones further apart.
-	for ms, longest := int64(1), out.LongestMs; len(out.Curve.WaitMs) < curvePoints; ms += max(1, ms/40) {
-		ms = min(ms, longest)
+	add := func(ms int64) {
 		out.Curve.WaitMs = append(out.Curve.WaitMs, ms)
 		out.Curve.Coverage = append(out.Curve.Coverage, *c.at(ms))
-		if ms == longest {
-			break
-		}
 	}
+	// Small waits lie close together, large ones further apart; the longest is always there.
+	for ms := int64(1); ms < out.LongestMs && len(out.Curve.WaitMs) < curvePoints-1; ms += max(1, ms/32) {
+		add(ms)
+	}
+	add(out.LongestMs)
 	return out
 }
 
