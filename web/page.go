@@ -106,7 +106,7 @@ func New(opts Options) (*Page, error) {
 		wake: make(chan struct{}, 1), changed: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.collect = collector{opts: &p.opts, curves: &p.curves}
-	p.curves.opts = &p.opts
+	p.curves.opts, p.curves.ended = &p.opts, p.done
 	p.curves.work = make(gate, 1)
 	var err error
 	if p.assets, err = loadAssets(); err != nil {

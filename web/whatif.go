@@ -46,8 +46,9 @@ type curve struct {
 
 // curves keeps the last curve, and makes one at a time.
 type curves struct {
-	opts *Options
-	work gate
+	opts  *Options
+	work  gate
+	ended <-chan struct{} // closed when the page ends
 
 	mu   sync.Mutex
 	last *curve
@@ -97,7 +98,7 @@ func (c *curves) get(ctx context.Context) (*curve, error) {
 	}
 	defer c.work.leave()
 	if c.due(c.opts.CurveLifetime) {
-		c.make(ctx)
+		c.makeForAll(ctx)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,6 +106,20 @@ func (c *curves) get(ctx context.Context) (*curve, error) {
 		return nil, c.err
 	}
 	return c.last, nil
+}
+
+// makeForAll makes a curve that outlives who asks for it: others get it too. It ends with the page.
+func (c *curves) makeForAll(ctx context.Context) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	go func() {
+		select {
+		case <-c.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	c.make(ctx)
 }
 
 // make simulates. The caller has the turn.
