@@ -204,6 +204,30 @@ func TestATrimmedStreamLeavesAGap(t *testing.T) {
 	}
 }
 
+// The gap stands in the file behind it, whose first entry lies beyond the range.
+func TestARangeThatEndsInAGapBetweenFiles(t *testing.T) {
+	dir := t.TempDir()
+	w, err := openWriter(t.Context(), dir, replay.Plans, names[0], Rotation{1 << 30, time.Hour}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	hour := uint64(time.Hour.Milliseconds())
+	after, before := entry.ID{Ms: 1000}, entry.ID{Ms: 1000 + 2*hour}
+	require.NoError(t, w.add(after, entry.Make("plan_id", "p"), nil))
+	require.NoError(t, w.add(before, entry.Make("plan_id", "q"), &hole{after: after, before: before}))
+	require.NoError(t, w.add(entry.ID{Ms: 1000 + 4*hour}, entry.Make("plan_id", "r"), nil))
+	require.NoError(t, w.close())
+
+	got, err := read(t, dir, replay.Plans, replay.Range{To: entry.ID{Ms: 1000 + hour}})
+	require.Len(t, got, 1)
+	var gap *replay.GapError
+	require.ErrorAs(t, err, &gap)
+	require.Equal(t, before, gap.Before)
+	for to, n := range map[entry.ID]int{{Ms: 999}: 0, after: 1} {
+		got, err = read(t, dir, replay.Plans, replay.Range{To: to})
+		require.NoError(t, err, "nothing of it is missing")
+		require.Len(t, got, n)
+	}
+}
+
 func TestDamage(t *testing.T) {
 	client := redistest.Start(t).Client()
 	dir := t.TempDir()

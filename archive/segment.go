@@ -98,13 +98,14 @@ func segments(dir string, kind replay.Kind) ([]segment, error) {
 	return out, nil
 }
 
-// within are the segments that can hold entries of a range.
+// within are the segments that can hold entries of a range, and one more behind: a gap heads the file of the entry that follows
+// it.
 func within(all []segment, r replay.Range) []segment {
 	from, to := 0, len(all)
 	for from+1 < len(all) && all[from+1].first.Compare(r.From) <= 0 {
 		from++
 	}
-	for to > from && all[to-1].first.Compare(r.To) > 0 {
+	for to > from+1 && all[to-2].first.Compare(r.To) > 0 {
 		to--
 	}
 	return all[from:to]
