@@ -25,3 +25,14 @@ func TestPercentile(t *testing.T) {
 		require.Equal(t, want, hundred.Percentile(q), q)
 	}
 }
+
+func TestLongerThanTheHistogram(t *testing.T) {
+	var h replay.Histogram
+	const hour = 3_600_000
+	for _, ms := range []int64{5, hour, 2 * hour} {
+		h.Add(ms)
+	}
+	require.EqualValues(t, 5, h.Percentile(0.3))
+	require.EqualValues(t, 2*hour, h.Percentile(0.99))
+	require.EqualValues(t, 2*hour, h.Max())
+}

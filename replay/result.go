@@ -148,15 +148,19 @@ func (r *Result) joinWindows() {
 	r.Windows = joined
 }
 
-// Histogram counts whole milliseconds exactly, up to a quarter of an hour; what is longer counts as that.
+// Histogram counts whole milliseconds exactly, up to a quarter of an hour. What is longer is counted together, and a percentile
+// among it is the largest value.
 type Histogram struct {
 	counts []int64
 	n      int64
+	max    int64
 }
 
 // Add counts one value.
 func (h *Histogram) Add(ms int64) {
-	ms = min(max(ms, 0), maxWaitMs)
+	ms = max(ms, 0)
+	h.max = max(h.max, ms)
+	ms = min(ms, maxWaitMs)
 	if int(ms) >= len(h.counts) {
 		h.counts = append(h.counts, make([]int64, int(ms)+1-len(h.counts))...)
 	}
@@ -168,7 +172,7 @@ func (h *Histogram) Add(ms int64) {
 func (h *Histogram) N() int64 { return h.n }
 
 // Max is the largest value, 0 without one.
-func (h *Histogram) Max() int64 { return max(0, int64(len(h.counts))-1) }
+func (h *Histogram) Max() int64 { return h.max }
 
 // Percentile is the smallest value that a share q (0 to 1) of all does not exceed, 0 without values.
 func (h *Histogram) Percentile(q float64) int64 {
@@ -178,7 +182,7 @@ func (h *Histogram) Percentile(q float64) int64 {
 	rank := min(h.n, max(1, int64(math.Ceil(q*float64(h.n)-1e-9)))) // less what 0.07 × 100 is above 7
 	var seen int64
 	for ms, c := range h.counts {
-		if seen += c; seen >= rank {
+		if seen += c; seen >= rank && ms < maxWaitMs {
 			return int64(ms)
 		}
 	}

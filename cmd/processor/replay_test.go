@@ -250,7 +250,7 @@ func TestReplayWhatIf(t *testing.T) {
 	require.Equal(t, before, w.state())
 	for _, args := range [][]string{
 		{"--target", "2"}, {"--target", "0%"}, {"--max-wait", "0s"}, {"--max-wait", "soon"}, {"--inflight", "-1"}, {"--on-saturation", "x"},
-		{"--longest", "1h"}, {"--poll", "0s"}, {"--archive", "/nowhere"},
+		{"--longest", "1h"}, {"--max-wait", "30m"}, {"--poll", "0s"}, {"--archive", "/nowhere"},
 	} {
 		w.does(2, append([]string{"replay", "what-if"}, args...)...)
 	}

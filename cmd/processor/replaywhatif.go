@@ -28,6 +28,9 @@ type replayWhatIf struct {
 	Estimate     bool            `help:"Estimate the curve from the recorded observations, even where decisions are left."`
 }
 
+// longestWait is what the curve can hold; beyond some 17 minutes it would be cut without a word.
+const longestWait = 15 * time.Minute
+
 // share is a part of a whole, 0 to 1, given as 99% or 0.99.
 type share float64
 
@@ -86,6 +89,9 @@ func (c *replayWhatIf) choices(p *past) ([]replay.Settings, error) {
 	}
 	const most = 200
 	for _, s := range all {
+		if s.MaxWait > longestWait {
+			return nil, usage("an allowed wait must be at most %v", longestWait)
+		}
 		if s.MaxWait < time.Millisecond || s.Poll < time.Millisecond || s.Inflight < 0 {
 			return nil, usage("--max-wait and --poll must be at least 1ms, --inflight not negative")
 		}
@@ -98,8 +104,8 @@ func (c *replayWhatIf) choices(p *past) ([]replay.Settings, error) {
 
 // Run compares.
 func (c *replayWhatIf) Run(ctx context.Context, sys *system) error {
-	if c.ReadDelay < 0 || c.Longest <= 0 || c.Longest > 15*time.Minute {
-		return usage("--read-delay must not be negative, --longest positive and at most 15m")
+	if c.ReadDelay < 0 || c.Longest <= 0 || c.Longest > longestWait {
+		return usage("--read-delay must not be negative, --longest positive and at most %v", longestWait)
 	}
 	return c.history(ctx, sys, "", func(p *past) error {
 		settings, err := c.choices(p)
