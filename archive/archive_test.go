@@ -198,6 +198,19 @@ func TestATrimmedStreamLeavesAGap(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, rest, 50)
 	require.NoError(t, in.Close())
+
+	// An import goes over it and says so.
+	var over []*replay.GapError
+	counts, err := a.Import(t.Context(), client, ImportConfig{
+		Targets: Streams{"lab:plans"}, Range: replay.Everything, Gap: func(g *replay.GapError) { over = append(over, g) },
+	})
+	require.NoError(t, err)
+	require.Equal(t, [3]int64{190 + 50}, counts)
+	require.Len(t, over, 1)
+	require.Equal(t, gap.Before, over[0].Before)
+	all, err := read(t, dir, replay.Plans, replay.Range{From: gap.Before, To: entry.MaxID})
+	require.NoError(t, err)
+	require.Equal(t, all, stream(t, client, "lab:plans")[190:])
 	for _, side := range []replay.Range{{To: gap.After}, {From: gap.Before, To: entry.MaxID}} {
 		_, err = read(t, dir, replay.Plans, side)
 		require.NoError(t, err)

@@ -27,13 +27,15 @@ type ImportConfig struct {
 	Targets Streams  // by replay.Kind; an empty name leaves the kind out
 	Live    []string // names that are refused beside those of the wire contract
 	Range   replay.Range
+	Gap     func(*replay.GapError) // is told of each gap that was imported over; nil for nobody
 }
 
 const importBatch = 500
 
 // Import adds a range of the archive to streams, entry IDs kept. A target that is not empty is continued when its last ID
-// lies below all that is imported, and refused otherwise; nothing is written before all targets are found good. After an
-// error the counts say what was written: the import can go on behind it.
+// lies below all that is imported, and refused otherwise; nothing is written before all targets are found good. A gap is no
+// error: what is behind it is imported too. After an error the counts say
+// what was written: the import can go on behind it.
 func (a *Archive) Import(ctx context.Context, client redis.UniversalClient, c ImportConfig) (counts [3]int64, err error) {
 	for kind, name := range c.Targets {
 		if name == "" {
@@ -74,6 +76,10 @@ func (a *Archive) continues(ctx context.Context, client redis.UniversalClient, k
 		return err
 	}
 	entries, err := in.Next()
+	var gap *replay.GapError
+	for len(entries) == 0 && errors.As(err, &gap) {
+		entries, err = in.Next()
+	}
 	if err := errors.Join(ignoreEOF(err), in.Close()); err != nil && len(entries) == 0 {
 		return err
 	}
@@ -117,7 +123,13 @@ func (a *Archive) copy(ctx context.Context, client redis.UniversalClient, kind r
 				return n, err
 			}
 		}
-		if readErr != nil {
+		var gap *replay.GapError
+		switch {
+		case errors.As(readErr, &gap):
+			if c.Gap != nil {
+				c.Gap(gap)
+			}
+		case readErr != nil:
 			return n, ignoreEOF(readErr)
 		}
 	}

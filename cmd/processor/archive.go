@@ -188,7 +188,7 @@ func (archiveImport) Help() string {
 
 Entry IDs are kept, so that each partition is imported by itself: its directory in that of the archive is an archive too. A stream without a name is left out. Live streams are refused, and so is a stream that has entries already, unless its last ID lies below all that is imported.
 
-Ends with 0 when all is imported, 1 when it failed on the way (what was written stays), 2 when it was refused.`
+Ends with 0 when all is imported, 1 when it failed on the way (what was written stays), 2 when it was refused. A gap of the archive is no failure: it is logged, and what is behind it is imported too.`
 }
 
 // Run imports.
@@ -210,8 +210,15 @@ func (c *archiveImport) Run(ctx context.Context, sys *system) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, client.Close()) }()
-	n, err := a.Import(ctx, client, archive.ImportConfig{Targets: targets, Live: liveNames(cfg), Range: r})
-	log.InfoContext(ctx, "imported", "plans", n[0], "decisions", n[1], "observations", n[2])
+	var gaps []*replay.GapError
+	n, err := a.Import(ctx, client, archive.ImportConfig{
+		Targets: targets, Live: liveNames(cfg), Range: r, Gap: func(g *replay.GapError) { gaps = append(gaps, g) },
+	})
+	for _, g := range gaps {
+		log.WarnContext(ctx, "imported over a gap: the stream had been trimmed",
+			"stream", g.Kind.String(), "after", g.After.String(), "before", g.Before.String())
+	}
+	log.InfoContext(ctx, "imported", "plans", n[0], "decisions", n[1], "observations", n[2], "gaps", len(gaps))
 	if errors.Is(err, archive.ErrTarget) {
 		return withCode(config.ExitNotCarriedOut, err)
 	}
