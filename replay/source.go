@@ -74,7 +74,8 @@ func (e *GapError) Error() string {
 	if e.Before == zeroID {
 		return fmt.Sprintf("%s behind %s may be missing: %v", e.Kind, e.After, e.Err)
 	}
-	return fmt.Sprintf("%s between %s and %s may be missing (each side can be replayed by itself, up to the one and from the other): %v", e.Kind, e.After, e.Before, e.Err)
+	return fmt.Sprintf("%s between %s and %s may be missing (each side can be replayed by itself, from the other and up to the one, "+
+		"less the longest wait, and with an audit the grace): %v", e.Kind, e.After, e.Before, e.Err)
 }
 
 // Unwrap is the cause.
