@@ -54,7 +54,7 @@ func (s *subscription) claim(ctx context.Context) {
 				found.next = min(probeAgain, found.next)
 			}
 			probe.Reset(min(probeEvery, found.next))
-			sweepAfter := sweepEvery * time.Duration(max(1, found.consumers))
+			sweepAfter := s.sweepEvery * time.Duration(max(1, found.consumers))
 			if !found.died && time.Since(swept) <= sweepAfter {
 				continue
 			}

@@ -92,43 +92,6 @@ func TestClaimingWithoutGroup(t *testing.T) {
 	next(t, out).Ack()
 }
 
-// TestSweep: an entry that lies with a consumer which lives and does other things is seen by nobody who looks for the dead. The
-// sweep finds it, once in a minute for each consumer, and does not come sooner.
-func TestSweep(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes two minutes")
-	}
-	t.Parallel()
-	w := newWorld(t)
-	w.group()
-	id := w.add(1)[0]
-	w.readAs("alive", 1)
-	begun := time.Now()
-	cfg := w.config("a")
-	cfg.MinIdle = 20 * time.Second // a busy machine must not look like a death
-	_, out := w.subscribe(nil, cfg)
-	reads := time.NewTicker(time.Second)
-	defer reads.Stop()
-	for {
-		select {
-		case m := <-out:
-			require.Equal(t, id, m.UUID)
-			require.Greater(t, time.Since(begun), 100*time.Second)
-			m.Ack()
-			eventually(t, "it is acknowledged", func() bool { return w.pending() == 0 })
-			return
-		case <-reads.C:
-			require.Less(t, time.Since(begun), 4*time.Minute)
-			// What is pending for it behind that one, which is nothing: Redis 7.0 takes no read of nothing new for a sign of life.
-			r, err := w.admin.XReadGroup(w.ctx, &redis.XReadGroupArgs{
-				Group: testGroup, Consumer: "alive", Streams: []string{testStream, id}, Block: -1,
-			}).Result()
-			require.NoError(t, err)
-			require.Empty(t, r[0].Messages)
-		}
-	}
-}
-
 // TestQuietConsumersStay: nothing pending and nothing read for a while is no reason to take a consumer out of its group.
 func TestQuietConsumersStay(t *testing.T) {
 	w := newWorld(t)

@@ -36,7 +36,9 @@ type subscription struct {
 	claimNow chan struct{} // holds one request to claim at once
 	drain    chan struct{} // closed: read nothing more, end the contexts of messages
 	abandon  chan struct{} // closed: wait for nobody any more
-	watchers sync.WaitGroup
+	// sweepEvery is the constant of that name, but in a test
+	sweepEvery time.Duration
+	watchers   sync.WaitGroup
 
 	taking    sync.Mutex  // held while claimed or recovered entries are on their way into hand; no credits are waited for under it
 	uncertain atomic.Bool // a reply may have been lost: what it brought is pending here without our knowing
@@ -84,6 +86,7 @@ func newSubscription(ctx context.Context, s *Subscriber, stream string) *subscri
 		claimNow:          make(chan struct{}, 1),
 		drain:             make(chan struct{}),
 		abandon:           make(chan struct{}),
+		sweepEvery:        sweepEvery,
 		held:              map[entry.ID]*Delivery{},
 		idle:              make(chan struct{}),
 		progress:          time.Now(),
