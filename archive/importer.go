@@ -34,8 +34,7 @@ const importBatch = 500
 
 // Import adds a range of the archive to streams, entry IDs kept. A target that is not empty is continued when its last ID
 // lies below all that is imported, and refused otherwise; nothing is written before all targets are found good. A gap is no
-// error: what is behind it is imported too. After an error the counts say
-// what was written: the import can go on behind it.
+// error: what is behind it is imported too. After an error the counts say what was written: the import can go on behind it.
 func (a *Archive) Import(ctx context.Context, client redis.UniversalClient, c ImportConfig) (counts [3]int64, err error) {
 	for kind, name := range c.Targets {
 		if name == "" {

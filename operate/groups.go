@@ -166,8 +166,7 @@ var ErrPending = errors.New("it has pending entries; name a consumer that takes 
 
 // RemoveConsumer removes a consumer from its group. Pending entries go to the heir, a consumer of the group, with an idle
 // time that lets every worker claim them at once; without an heir they forbid it. An error comes with what was handed over
-// before it. Removing a worker that lives takes from
-// it what it has in hand; the fence keeps it from answering.
+// before it. Removing a worker that lives takes from it what it has in hand; the fence keeps it from answering.
 func (o *Operator) RemoveConsumer(ctx context.Context, streamName, group, name, heir string, execute bool) (Removal, error) {
 	r := Removal{Stream: streamName, Group: group, Consumer: name, Heir: heir}
 	fail := func(err error) (Removal, error) {

@@ -303,6 +303,9 @@ func (c *deadletterPurge) Run(ctx context.Context, sys *system) error {
 	}
 	return c.with(ctx, sys, func(o *operate.Operator) error {
 		r, err := o.Purge(ctx, selection, c.Execute)
+		if err != nil && r.Deleted == 0 {
+			return err
+		}
 		if printErr := c.print(sys, r); err == nil {
 			err = printErr
 		}

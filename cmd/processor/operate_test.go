@@ -244,6 +244,8 @@ func TestCommandsThatFailMidway(t *testing.T) {
 	stdout, stderr = w.does(2, "deadletter", "purge", "--all", "--execute")
 	require.Contains(t, stdout, "deleted 100 of 100 dead letters")
 	require.Contains(t, stderr, "WRONGTYPE")
+	stdout, _ = w.does(2, "deadletter", "purge", "--all", "--execute")
+	require.Empty(t, stdout, "nothing was deleted before the error")
 }
 
 // told is what a command writes while it runs.
