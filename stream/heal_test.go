@@ -97,6 +97,8 @@ func TestHeals(t *testing.T) {
 			ackAll(out, &rest) // those that were answered before, read again from the cursor
 			ackAll(second, &rest)
 			eventually(t, "nothing is pending", func() bool { return w.pending() == 0 })
+			// The other may have read from the group before this is told.
+			eventually(t, "the healing is told", func() bool { return w.events.get("healed") > 0 })
 			require.EqualValues(t, 1, w.events.get("healed"))
 			for id, n := range w.answers() {
 				require.Equal(t, 1, n, "%s is answered once", id)

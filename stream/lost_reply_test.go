@@ -261,6 +261,7 @@ func TestLostToRetention(t *testing.T) {
 		return w.commands("xinfo|stream") >= tended+6
 	})
 	require.EqualValues(t, 60, w.total("trimmed"))
+	eventually(t, "the losses are told", func() bool { return w.events.get("lost") >= 60 })
 	require.EqualValues(t, 60, w.events.get("lost"))
 }
 
