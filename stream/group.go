@@ -99,7 +99,11 @@ func (s *subscription) startID(ctx context.Context) (start entry.ID, from string
 	if err != nil {
 		return entry.ID{}, "", fmt.Errorf("ask for the server's time: %w", err)
 	}
-	return entry.IDAt(now.Add(-s.cfg.Lookback)).Prev(), StartAuto, nil
+	start = entry.IDAt(now.Add(-s.cfg.Lookback)).Prev()
+	if last.Compare(start) < 0 { // a cursor behind the end is that of a stream that was begun anew
+		start = last
+	}
+	return start, StartAuto, nil
 }
 
 // lastID is the stream's last generated ID. A stream that does not exist is empty.
