@@ -112,7 +112,9 @@ func TestBundlesLeaveRedrivenOut(t *testing.T) {
 	require.Nil(t, stream.BundleFrom(m.Context()))
 	d := stream.DeliveryFrom(m.Context())
 	require.True(t, d.Redriven())
-	require.Equal(t, entry.Make("a", "b"), d.Entry().Fields)
+	require.Equal(t, stream.Entry{Stream: testStream, ID: entry.ID{Ms: 5, Seq: 1}, Fields: entry.Make("a", "b")}, d.Entry())
+	id, _ := entry.IDFrom(m.Context())
+	require.Equal(t, d.Entry().ID, id)
 	m.Ack()
 }
 

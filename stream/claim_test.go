@@ -77,7 +77,7 @@ func TestClaimingPassesOverTheBusy(t *testing.T) {
 // failure.
 func TestClaimingWithoutGroup(t *testing.T) {
 	w := newWorld(t)
-	_, out := w.subscribe(nil, w.config("a"))
+	s, out := w.subscribe(nil, w.config("a"))
 	eventually(t, "it claims", func() bool { return w.commands("xautoclaim") > 0 })
 	require.NoError(t, w.admin.ACLSetUser(w.ctx, "default", "-xgroup|create").Err())
 	require.NoError(t, w.admin.XGroupDestroy(w.ctx, testStream, testGroup).Err())
@@ -87,9 +87,18 @@ func TestClaimingWithoutGroup(t *testing.T) {
 		eventually(t, "it claims", func() bool { return w.commands("xautoclaim") > before })
 	}
 	require.Zero(t, w.events.get("failed claim"))
+	eventually(t, "the reader says what is wrong", func() bool {
+		state := s.Subscriptions()[0]
+		return state.Err != nil && !state.GroupExists
+	})
+	require.ErrorContains(t, s.Subscriptions()[0].Err, "create group")
 	require.NoError(t, w.admin.ACLSetUser(w.ctx, "default", "+xgroup|create").Err())
 	w.add(1)
 	next(t, out).Ack()
+	eventually(t, "it reads", func() bool {
+		state := s.Subscriptions()[0]
+		return state.Err == nil && state.GroupExists
+	})
 }
 
 // TestQuietConsumersStay: nothing pending and nothing read for a while is no reason to take a consumer out of its group.

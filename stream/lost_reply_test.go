@@ -137,6 +137,51 @@ func TestToldOfWhatWasDone(t *testing.T) {
 	}
 }
 
+// TestToldOfNoMoreThanWasDone: a dead letter that was parked before, or is another consumer's to park, is not told.
+func TestToldOfNoMoreThanWasDone(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("a")
+	cfg.MinIdle = 5 * time.Minute
+	_, out := w.subscribe(nil, cfg)
+	park := func(m *message.Message) {
+		require.NoError(t, stream.DeliveryFrom(m.Context()).DeadLetter(w.ctx, "reason", errors.New("cause"), 1))
+		m.Ack()
+	}
+	w.add(1)
+	m := next(t, out)
+	require.NoError(t, w.admin.Set(w.ctx, "own:dead:"+testGroup+":"+m.UUID, "1", 0).Err())
+	park(m)
+	w.add(1)
+	m = next(t, out)
+	require.NoError(t, w.admin.XClaim(w.ctx, &redis.XClaimArgs{Stream: testStream, Group: testGroup, Consumer: "b", Messages: []string{m.UUID}}).Err())
+	park(m)
+	require.Zero(t, w.events.get("dead"))
+	w.add(1)
+	park(next(t, out))
+	require.EqualValues(t, 1, w.events.get("dead"))
+	require.EqualValues(t, 1, w.pending(), "that of the other")
+}
+
+// TestDeadLettersOfTwoStreams: entries of the stream and of the redrive stream may have the same ID.
+func TestDeadLettersOfTwoStreams(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("a")
+	cfg.Redrive, cfg.DeadStream = "redrive", "dead"
+	_, out := w.subscribe(nil, cfg)
+	for name, values := range map[string][]string{
+		testStream: {"a", "b"}, "redrive": {"redrive_group", testGroup, "redrive_stream", testStream, "redrive_id", "3-1", "a", "b"},
+	} {
+		require.NoError(t, w.admin.XAdd(w.ctx, &redis.XAddArgs{Stream: name, ID: "5-1", Values: values}).Err())
+	}
+	for range 2 {
+		m := next(t, out)
+		require.NoError(t, stream.DeliveryFrom(m.Context()).DeadLetter(w.ctx, "reason", errors.New("cause"), 1))
+		m.Ack()
+	}
+	require.EqualValues(t, 2, w.admin.XLen(w.ctx, "dead").Val())
+	require.EqualValues(t, 2, w.events.get("dead"))
+}
+
 // TestPublishedOnce: what answers nothing is added once, also through a client that repeats by itself and when the reply
 // was lost.
 func TestPublishedOnce(t *testing.T) {

@@ -54,6 +54,7 @@ func TestPark(t *testing.T) {
 	resumeSecond(parkKey{}, "twice")()
 	again, second, brings := resumed(t, out)
 	assert.Equal(t, map[string]any{q[1].UUID: "late"}, brings)
+	assert.Nil(t, second.Messages()[0].Context().Value("of somebody else"))
 	require.NoError(t, p.Publish("out", second.Answer([]*message.Message{answerTo(second.Messages()[0], "to")})...))
 	again.Ack()
 	eventually(t, "all are acknowledged", func() bool { return w.pending() == 0 })
