@@ -95,6 +95,7 @@ func TestClaimingWithoutGroup(t *testing.T) {
 	require.NoError(t, w.admin.ACLSetUser(w.ctx, "default", "+xgroup|create").Err())
 	w.add(1)
 	next(t, out).Ack()
+	require.EqualValues(t, 1, w.events.get("fresh"))
 	eventually(t, "it reads", func() bool {
 		state := s.Subscriptions()[0]
 		return state.Err == nil && state.GroupExists

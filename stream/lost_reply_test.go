@@ -198,6 +198,20 @@ func TestPublishedOnce(t *testing.T) {
 	require.EqualValues(t, 2, w.admin.XLen(w.ctx, "plain").Val())
 }
 
+// TestPublishRefused: what Redis refuses of plain messages is an error, of the last one too, and told.
+func TestPublishRefused(t *testing.T) {
+	w := newWorld(t)
+	pub := w.publisher(nil)
+	plain := func(topic string) *message.Message {
+		return message.NewMessage(topic, message.Payload(entry.Make("name", "value")))
+	}
+	require.NoError(t, w.admin.Set(w.ctx, "taken", "no stream", 0).Err())
+	require.ErrorContains(t, pub.Publish("taken", plain("1")), "WRONGTYPE")
+	require.NoError(t, w.admin.XAdd(w.ctx, &redis.XAddArgs{Stream: "full", ID: "18446744073709551615-18446744073709551614", Values: []string{"a", "b"}}).Err())
+	require.ErrorContains(t, pub.Publish("full", plain("1"), plain("2")), "ERR") // the first takes the last ID that there is
+	require.EqualValues(t, 2, w.events.get("failed publish"))
+}
+
 // TestEffectivelyOnce: a router whose handlers fail at random and whose connections are cut answers every entry once.
 func TestEffectivelyOnce(t *testing.T) {
 	n := 5000

@@ -3,6 +3,7 @@ package stream_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -61,6 +62,23 @@ func TestRawIsCut(t *testing.T) {
 		require.True(t, strings.HasPrefix(long, string(got.B.Cut)))
 		require.Greater(t, len(raw), stream.MaxRaw-160, "as much as there is room for")
 	}
+}
+
+// TestRawThatIsNone: nothing but what RawJSON writes is taken, and what was cut is told apart.
+func TestRawThatIsNone(t *testing.T) {
+	for raw, cut := range map[string]bool{
+		``: false, `[]`: false, `"a"`: false, `{"a":"b"`: false, `{"a":"b"} {}`: false, `{"a":1}`: true, `{"a":null}`: false, `{"a":true}`: false,
+		`{"a":["b"]}`: false, `{"a":{}}`: false, `{"a":{"b64":1}}`: false, `{"a":{"b64":"!"}}`: false, `{"a":{"b64":"QQ==","more":1}}`: false,
+		`{"a":{"cut":"QQ==","bytes":9}}`: true, `{"b64:!":"x"}`: false, `{"a" "b"}`: false,
+	} {
+		fields, err := stream.ParseRaw(raw)
+		require.Error(t, err, raw)
+		require.Equal(t, cut, errors.Is(err, stream.ErrCut), raw)
+		require.Nil(t, fields)
+	}
+	fields, err := stream.ParseRaw(`{"a":{"b64":"QQ=="},"b64:YjY0":"x"}`)
+	require.NoError(t, err)
+	require.Equal(t, entry.Make("a", "A", "b64", "x"), fields)
 }
 
 func FuzzParseRaw(f *testing.F) {
