@@ -252,3 +252,34 @@ func TestDeathBetweenStepsOfRedriving(t *testing.T) {
 	})
 	require.EqualValues(t, 1, w.admin.XLen(w.ctx, "out").Val())
 }
+
+// TestStepsThatAreRefused: whatever step Redis refuses, the entry stays pending until it is answered, and is answered once.
+func TestStepsThatAreRefused(t *testing.T) {
+	for _, command := range []string{"xpending", "exists", "xadd", "set", "xack"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			cfg := w.config("a")
+			cfg.Partitions = []stream.Partition{apart}
+			out, err := w.subscriber(nil, cfg).Subscribe(w.ctx, "any")
+			require.NoError(t, err)
+			pub := w.publisher(nil)
+			w.add(2)
+			first, second := next(t, out), next(t, out)
+			require.NoError(t, pub.Publish("any", answer(first)))
+			first.Ack()
+			require.NoError(t, w.admin.ACLSetUser(w.ctx, "default", "-"+command).Err())
+			published := make(chan error, 1)
+			go func() { published <- pub.Publish("any", answer(second)) }()
+			eventually(t, "it is refused", func() bool { return w.events.get("failed commit") > 1 })
+			require.EqualValues(t, 1, w.admin.XInfoGroups(w.ctx, testStream).Val()[0].Pending)
+			require.NoError(t, w.admin.ACLSetUser(w.ctx, "default", "+"+command).Err())
+			require.NoError(t, <-published)
+			second.Ack()
+			require.Zero(t, w.pending())
+			require.EqualValues(t, 2, w.admin.XLen(w.ctx, "out").Val())
+			require.EqualValues(t, 2, w.events.get("written"))
+			require.EqualValues(t, 2, w.admin.Exists(w.ctx, "dedupe:"+answer(first).UUID, "dedupe:"+answer(second).UUID).Val())
+		})
+	}
+}
