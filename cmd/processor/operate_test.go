@@ -9,7 +9,6 @@ import (
 	"net"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 
 	"heatobserver/app"
 	"heatobserver/config"
+	"heatobserver/internal/logtest"
 	"heatobserver/internal/redistest"
 )
 
@@ -248,24 +248,6 @@ func TestCommandsThatFailMidway(t *testing.T) {
 	require.Empty(t, stdout, "nothing was deleted before the error")
 }
 
-// told is what a command writes while it runs.
-type told struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *told) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *told) times(text string) int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return strings.Count(o.text.String(), text)
-}
-
 // TestStatusWatchSaysThatRedisIsLost goes on when Redis is there again, and says no error twice when it ends.
 func TestStatusWatchSaysThatRedisIsLost(t *testing.T) {
 	server := redistest.Start(t)
@@ -273,19 +255,19 @@ func TestStatusWatchSaysThatRedisIsLost(t *testing.T) {
 		proxy := redistest.NewProxy(t, server.Addr())
 		ctx, cancel := context.WithCancel(t.Context())
 		t.Cleanup(cancel)
-		stdout, stderr := &told{}, &told{}
+		stdout, stderr := &logtest.Log{}, &logtest.Log{}
 		environ := append([]string{"REDIS_URL=redis://" + proxy.Addr()}, usual...)
 		code := make(chan int, 1)
 		go func() {
 			args := append([]string{"status", "--watch", "--every", "10ms"}, args...)
 			code <- run(ctx, args, &system{stdout: stdout, stderr: stderr, environ: environ})
 		}()
-		grows := func(o *told, text string) {
-			before := o.times(text)
-			require.Eventually(t, func() bool { return o.times(text) >= before+2 }, time.Minute, 5*time.Millisecond, text)
+		grows := func(o *logtest.Log, text string) {
+			before := len(o.Lines(text))
+			require.Eventually(t, func() bool { return len(o.Lines(text)) >= before+2 }, time.Minute, 5*time.Millisecond, text)
 		}
 		grows(stdout, look)
-		require.Zero(t, stderr.times("processor: "))
+		require.Empty(t, stderr.Lines("processor: "))
 		proxy.Refuse(true)
 		proxy.Cut()
 		grows(stderr, "processor: ")
