@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"heatobserver/entry"
+	"heatobserver/replay"
 )
 
 // line is one line of a segment: an entry, a gap, or that a segment continues another.
@@ -35,6 +36,10 @@ type line struct {
 type hole struct {
 	after  entry.ID
 	before entry.ID
+}
+
+func (h hole) touches(r replay.Range) bool {
+	return h.before.Compare(r.From) > 0 && h.after.Compare(r.To) < 0
 }
 
 var errLine = errors.New("malformed line")

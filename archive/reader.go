@@ -38,6 +38,8 @@ var errEmpty = errors.New("the file is empty and another follows, so that what i
 
 var errGap = errors.New("the stream was trimmed before the archive had read them")
 
+var errMissing = errors.New("a file before this one is missing")
+
 // reader reads the entries of one kind. A goroutine of its own reads, unpacks and takes apart one frame ahead, so that what
 // is made of the entries has a core to itself.
 type reader struct {
@@ -75,7 +77,7 @@ func newReader(ctx context.Context, dir string, kind replay.Kind, r replay.Range
 		defer close(out.pages)
 		for _, s := range chosen {
 			last := s == all[len(all)-1]
-			if more := u.unpack(ctx, s.path, last, live && last); !more {
+			if more := u.unpack(ctx, s, last, live && last); !more {
 				return
 			}
 		}
@@ -117,15 +119,16 @@ type unpacker struct {
 
 	scanner scanner
 	file    string
+	first   entry.ID // of the file, by its name
 	line    int64
 	last    entry.ID
 }
 
 // unpack sends the pages of a file, and reports whether the next file is to be read. Last says that there is none, and open
 // that somebody writes to this one.
-func (u *unpacker) unpack(ctx context.Context, path string, last, open bool) (more bool) {
-	u.file, u.line = path, 0
-	ended, err := u.frames(ctx, path, last, open)
+func (u *unpacker) unpack(ctx context.Context, s segment, last, open bool) (more bool) {
+	u.file, u.first, u.line = s.path, s.first, 0
+	ended, err := u.frames(ctx, s.path, last, open)
 	if err != nil && ctx.Err() == nil {
 		select {
 		case <-u.free:
@@ -227,6 +230,9 @@ func (u *unpacker) scan(p *batch) (rest []byte, ended bool) {
 			return nil, true
 		}
 		if l.follows != nil {
+			if p.err = u.follows(*l.follows); p.err != nil {
+				return text, u.gap != nil
+			}
 			continue
 		}
 		if l.gap != nil {
@@ -259,10 +265,20 @@ func (u *unpacker) took(g hole) error {
 	case u.gap != nil:
 		u.gap(g)
 		return nil
-	case g.after == entry.ID{}, u.last == entry.ID{}, g.before.Compare(u.r.From) <= 0, g.after.Compare(u.r.To) >= 0:
+	case g.after == entry.ID{}, u.last == entry.ID{}, !g.touches(u.r):
 		return nil
 	}
 	return &replay.GapError{Kind: u.kind, After: g.after, Before: g.before, Err: u.wrong(errGap)}
+}
+
+// follows is the error of a file that does not begin where the one before has ended: what lies between is a gap, unless
+// everything is to be read, for which it is the end.
+func (u *unpacker) follows(id entry.ID) error {
+	missing := hole{after: u.last, before: u.first}
+	if u.last == (entry.ID{}) || u.last == id || !missing.touches(u.r) {
+		return nil
+	}
+	return &replay.GapError{Kind: u.kind, After: missing.after, Before: missing.before, Err: u.wrong(errMissing)}
 }
 
 func (u *unpacker) wrong(err error) error { return &fileError{file: u.file, line: u.line, err: err} }

@@ -2,6 +2,8 @@ package archive
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"testing"
@@ -123,4 +125,62 @@ func TestTheOldestFilesMayGo(t *testing.T) {
 		_, err = read(t, dir, replay.Decisions, replay.Everything)
 		require.NoError(t, err)
 	}
+}
+
+// TestAFileIsMissing: one that does not follow where the one before has ended is as good as a gap, and damage to who looks for
+// it. Without a file before it is not, nor behind the range.
+func TestAFileIsMissing(t *testing.T) {
+	dir := t.TempDir()
+	w, err := openWriter(t.Context(), dir, replay.Plans, "plans", Rotation{1 << 30, 3 * time.Millisecond}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	for ms := uint64(1); ms <= 12; ms++ {
+		require.NoError(t, w.add(entry.ID{Ms: ms}, entry.Make("n", ""), nil))
+	}
+	require.NoError(t, w.close())
+	all, err := segments(dir, replay.Plans)
+	require.NoError(t, err)
+	require.Len(t, all, 4)
+	require.NoError(t, os.Remove(all[1].path))
+
+	r, err := newReader(t.Context(), dir, replay.Plans, replay.Everything, nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, r.Close()) }()
+	var ids []uint64
+	var gaps []*replay.GapError
+	for err == nil || len(gaps) > 0 && !errors.Is(err, io.EOF) {
+		var entries []replay.Entry
+		entries, err = r.Next()
+		for _, e := range entries {
+			ids = append(ids, e.ID.Ms)
+		}
+		if gap := (*replay.GapError)(nil); errors.As(err, &gap) {
+			gaps = append(gaps, gap)
+		}
+	}
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, []uint64{1, 2, 3, 7, 8, 9, 10, 11, 12}, ids)
+	require.Len(t, gaps, 1)
+	require.Equal(t, []any{entry.ID{Ms: 3}, all[2].first}, []any{gaps[0].After, gaps[0].Before})
+	require.ErrorContains(t, gaps[0], all[2].path+":1: ")
+
+	for name, tc := range map[string]struct {
+		from, to uint64
+		missing  bool
+	}{
+		"within what is missing": {4, 5, true},
+		"up to it":               {1, 3, false},
+		"from it":                {7, 12, false},
+		"across":                 {3, 7, true},
+	} {
+		_, err := read(t, dir, replay.Plans, replay.Range{From: entry.ID{Ms: tc.from}, To: entry.ID{Ms: tc.to}})
+		require.Equal(t, tc.missing, errors.Is(err, errMissing), name)
+	}
+
+	a, err := Open(dir)
+	require.NoError(t, err)
+	kinds, err := a.Verify(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, kinds[replay.Plans].Error, errMissing.Error())
+	require.EqualValues(t, 3, *kinds[replay.Plans].Entries)
+	require.Empty(t, kinds[replay.Plans].Gaps)
 }
