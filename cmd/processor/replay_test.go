@@ -255,6 +255,15 @@ func TestReplayWhatIf(t *testing.T) {
 		w.does(2, append([]string{"replay", "what-if"}, args...)...)
 	}
 
+	// A curve without a plan that was found in time is an empty one.
+	for _, args := range [][]string{{"--from", "1700000001020", "--to", "1700000001020"}, {"--from", "1700000003000", "--to", "1700000004000", "--estimate"}} {
+		stdout, _ := w.does(0, append([]string{"replay", "what-if", "--json"}, args...)...)
+		var out whatIfJSON
+		require.NoError(t, json.Unmarshal([]byte(stdout), &out))
+		require.Positive(t, out.Decided)
+		require.Contains(t, stdout, `"curve": []`)
+	}
+
 	// Without decisions it is an estimate, and without observations nothing.
 	w.do("XTRIM", decisionsName, "MAXLEN", 0)
 	stdout, _ := w.does(0, "replay", "what-if")

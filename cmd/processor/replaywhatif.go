@@ -139,7 +139,10 @@ func (c *replayWhatIf) simulate(ctx context.Context, sys *system, p *past, setti
 	if found == nil {
 		return replayError(err, true)
 	}
-	out := whatIfJSON{Basis: basisDecisions, Target: float64(c.Target), Plans: found.Choices[0].Result.Plans, Incomplete: err != nil}
+	out := whatIfJSON{
+		Basis: basisDecisions, Target: float64(c.Target), Plans: found.Choices[0].Result.Plans, Incomplete: err != nil,
+		Curve: []curvePoint{},
+	}
 	out.From, out.To = position(p.span)
 	for _, choice := range found.Choices {
 		out.Choices = append(out.Choices, newChoiceJSON(choice))
@@ -163,7 +166,7 @@ func (c *replayWhatIf) estimate(ctx context.Context, sys *system, p *past, setti
 	}
 	out := whatIfJSON{
 		Basis: basisEstimate, Target: float64(c.Target), Incomplete: err != nil, Decided: found.Samples, Censored: found.Censored,
-		LeftOut: found.LeftOut, Foreign: found.Foreign, LongestMs: found.Longest.Milliseconds(),
+		LeftOut: found.LeftOut, Foreign: found.Foreign, LongestMs: found.Longest.Milliseconds(), Curve: []curvePoint{},
 		NotProven: []string{
 			"anything beyond the longest wait that was allowed: the estimate ends there",
 			"when heat came: an observation knows when it was seen, which polling delays",
@@ -218,7 +221,7 @@ type whatIfJSON struct {
 	Surely     *int64       `json:"smallest_max_wait_surely_ms,omitempty"` // of the lower end of the band
 	LongestMs  int64        `json:"longest_ms"`
 	Reached    float64      `json:"coverage_at_longest"`
-	Curve      []curvePoint `json:"curve"`
+	Curve      []curvePoint `json:"curve"` // empty: no plan was found in time
 	NotProven  []string     `json:"not_proven"`
 }
 
