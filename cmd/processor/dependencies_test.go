@@ -89,9 +89,6 @@ func modules(t *testing.T, args ...string) []module {
 // TestDependencies: everything that is compiled in has a licence that permits it, and docs/dependencies.md gives a reason
 // for each module that is used directly, and for no other.
 func TestDependencies(t *testing.T) {
-	if testing.Short() && os.Getenv("CI") == "" {
-		t.Skip("asks the go command for all packages")
-	}
 	text, err := os.ReadFile("../../docs/dependencies.md")
 	require.NoError(t, err)
 	table, _, found := strings.Cut(string(text), "\n## Rejected")

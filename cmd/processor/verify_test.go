@@ -104,27 +104,23 @@ func TestVerifyNamesWhatIsBroken(t *testing.T) {
 		look         func(t *testing.T) []string // settings of verify alone
 		code         int
 		check, cause string
-		long         bool
 	}{
 		{name: "whole", code: 0, check: "golden chain"},
 		{name: "gate reads harvest.proposal", gate: pipeline.GateConfig{Plans: "quantum:stream:harvest.proposal"},
 			code: 1, check: "heat gate group", cause: "harvest.proposal"},
 		{name: "wrong prefix", bridge: pipeline.BridgeConfig{Prefix: "quantum:heat:bridge:by_plan:"},
-			code: 1, check: "lookup prefix", cause: "the pipeline uses quantum:heat:bridge:by_plan:", long: true},
-		{name: "observer down", down: true, code: 1, check: "observing now", cause: "observer down", long: true},
+			code: 1, check: "lookup prefix", cause: "the pipeline uses quantum:heat:bridge:by_plan:"},
+		{name: "observer down", down: true, code: 1, check: "observing now", cause: "observer down"},
 		{name: "late observer disabled", observer: []string{"P28_LATE_OBS_ENABLED=false"},
-			code: 1, check: "observing now", cause: "late observer disabled", long: true},
+			code: 1, check: "observing now", cause: "late observer disabled"},
 		{name: "port taken", look: func(t *testing.T) []string {
 			other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello\n") }))
 			t.Cleanup(other.Close)
 			return []string{"P28_HTTP_ADDR=" + strings.TrimPrefix(other.URL, "http://")}
-		}, code: 1, check: "our port", cause: "port taken by something else", long: true},
+		}, code: 1, check: "our port", cause: "port taken by something else"},
 		{name: "no Redis", down: true, look: func(*testing.T) []string { return []string{"REDIS_URL=redis://127.0.0.1:1"} }, code: 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.long && testing.Short() {
-				t.Skip("a long test")
-			}
 			t.Parallel()
 			srv := redistest.Start(t)
 			ctx, cancel := context.WithCancel(context.Background())
