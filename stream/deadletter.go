@@ -86,11 +86,17 @@ func RawJSON(fields entry.Fields) string {
 			continue
 		}
 		start := len(out)
-		out = appendValue(appendName(out, name), value)
-		if len(out)+marks <= MaxRaw {
-			continue
+		if len(name)+len(value) <= MaxRaw { // what is longer, by megabytes perhaps, is not even tried
+			if out = appendValue(appendName(out, name), value); len(out)+marks <= MaxRaw {
+				continue
+			}
 		}
 		full = true
+		if len(name) > MaxRaw {
+			out = out[:start]
+			leftOut++
+			continue
+		}
 		room := MaxRaw - marks - start - len(appendName(nil, name))
 		if out = out[:start]; room < 4 {
 			leftOut++
