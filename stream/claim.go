@@ -116,7 +116,7 @@ func (s *subscription) probe(ctx context.Context) (found fleet, err error) {
 // claimPass goes once over all that is pending. Claiming does not wait until what was claimed has been delivered: the
 // dead worker's entries are safe in hand first.
 func (s *subscription) claimPass(ctx context.Context) error {
-	claimed := make(chan []*Delivery, s.cfg.MaxInFlight/s.cfg.Batch+1)
+	claimed := make(chan []*Delivery, s.cfg.MaxInFlight) // of one each, at the least
 	var delivering sync.WaitGroup
 	delivering.Go(func() {
 		for deliveries := range claimed {
@@ -125,17 +125,20 @@ func (s *subscription) claimPass(ctx context.Context) error {
 	})
 	defer delivering.Wait()
 	defer close(claimed)
+	var size sizing
 	for cursor := "0-0"; ; {
-		n := s.credits.take(ctx, s.cfg.Batch)
+		n := s.credits.take(ctx, size.limit(s.cfg.Batch))
 		if n == 0 {
 			return context.Cause(ctx)
 		}
-		next, deliveries, err := s.claimOnce(ctx, cursor, n)
+		next, deliveries, err := s.claimOnce(ctx, cursor, n, &size)
 		s.credits.give(n - len(deliveries))
 		if err != nil {
 			return err
 		}
-		claimed <- deliveries
+		if len(deliveries) > 0 {
+			claimed <- deliveries
+		}
 		if next == "0-0" {
 			return nil
 		}
@@ -151,7 +154,9 @@ type taken struct {
 }
 
 // claimOnce claims up to n entries, beginning at the cursor, and takes them into hand.
-func (s *subscription) claimOnce(ctx context.Context, cursor string, n int) (next string, deliveries []*Delivery, err error) {
+func (s *subscription) claimOnce(
+	ctx context.Context, cursor string, n int, size *sizing,
+) (next string, deliveries []*Delivery, err error) {
 	s.taking.Lock()
 	defer s.taking.Unlock()
 	s.setClaiming(map[entry.ID]bool{})
@@ -175,6 +180,7 @@ func (s *subscription) claimOnce(ctx context.Context, cursor string, n int) (nex
 		s.noteUncertain(err)
 		return "", nil, fmt.Errorf("claim entries of %s: %w", s.stream, err)
 	}
+	size.saw(len(t.entries), len(raw))
 	s.noteTaken(t, time.Since(start))
 	return next, s.take(t.entries, t.counts), nil
 }
@@ -232,7 +238,7 @@ func (s *subscription) noteTaken(t taken, took time.Duration) {
 // the reader calls it, so that no read is under way meanwhile.
 func (s *subscription) recoverOwn(ctx context.Context) error {
 	for from := (entry.ID{}); ; {
-		n := s.room(ctx, s.cfg.Batch)
+		n := s.room(ctx, s.sizing.limit(s.cfg.Batch))
 		if n == 0 {
 			return context.Cause(ctx)
 		}
@@ -296,6 +302,7 @@ func (s *subscription) recoverSome(ctx context.Context, from entry.ID, n int) (n
 	if err != nil {
 		return from, nil, fmt.Errorf("fetch again what is pending for %s: %w", s.cfg.Consumer, err)
 	}
+	s.sizing.saw(len(t.entries), len(raw))
 	s.noteTaken(t, time.Since(start))
 	return next, s.take(t.entries, t.counts), nil
 }

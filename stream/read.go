@@ -6,6 +6,31 @@ import (
 	"time"
 )
 
+// A reply that takes entries is to make about replyBytes, however large they are: what is large, too large to be a plan
+// even, must not take all memory, here or in the process that comes after one that died of it. The first one is small,
+// because nothing is known yet.
+const (
+	replyBytes = 8 << 20
+	firstReply = 64
+)
+
+// sizing is how many entries such replies may bring.
+type sizing struct{ most int }
+
+func (z *sizing) limit(n int) int {
+	if z.most == 0 {
+		z.most = firstReply
+	}
+	return min(n, z.most)
+}
+
+// saw is told what a reply has brought.
+func (z *sizing) saw(entries, size int) {
+	if entries > 0 {
+		z.most = max(1, min(entries*replyBytes/size, 4*z.most))
+	}
+}
+
 // read is the loop that takes new entries.
 func (s *subscription) read(ctx context.Context) {
 	pause := retryPause()
@@ -42,7 +67,7 @@ func (s *subscription) readRound(ctx context.Context) error {
 			return err
 		}
 	}
-	n := s.room(ctx, s.appetite())
+	n := s.room(ctx, s.sizing.limit(s.appetite()))
 	if n == 0 {
 		return context.Cause(ctx)
 	}
@@ -71,7 +96,7 @@ func (s *subscription) setWaiting(waiting bool) {
 func (s *subscription) readOnce(ctx context.Context, n int) ([]Entry, error) {
 	start := time.Now()
 	// As much room as the last reply took: growing into it step by step would copy it several times.
-	raw, err := sendRaw(ctx, s.client, make([]byte, 0, s.lastReply), 9, "XREADGROUP", "GROUP", s.cfg.Group, s.cfg.Consumer, "COUNT", n,
+	raw, err := sendRaw(ctx, s.client, make([]byte, 0, min(s.lastReply, replyBytes)), 9, "XREADGROUP", "GROUP", s.cfg.Group, s.cfg.Consumer, "COUNT", n,
 		"BLOCK", s.cfg.Block.Milliseconds(), "STREAMS", s.stream, ">")
 	var entries []Entry
 	if err == nil {
@@ -82,6 +107,7 @@ func (s *subscription) readOnce(ctx context.Context, n int) ([]Entry, error) {
 		s.noteUncertain(err)
 		return nil, fmt.Errorf("read %s for group %s: %w", s.stream, s.cfg.Group, err)
 	}
+	s.sizing.saw(len(entries), len(raw))
 	if len(entries) > 0 {
 		s.cfg.Events.Read(s.stream, s.cfg.Group, len(entries), true, time.Since(start))
 	}

@@ -186,3 +186,21 @@ func TestRepliesThatAreNone(t *testing.T) {
 		require.Empty(t, entries)
 	}
 }
+
+// TestSizing: few at first, then as many as make a reply of some megabytes, growing in steps; nothing is learnt of nothing.
+func TestSizing(t *testing.T) {
+	var z sizing
+	require.Equal(t, []int{5, firstReply}, []int{z.limit(5), z.limit(512)})
+	z.saw(0, 5)
+	require.Equal(t, firstReply, z.limit(512))
+	z.saw(1, 100)
+	require.Equal(t, 4*firstReply, z.limit(512))
+	z.saw(256, 256*100)
+	require.Equal(t, 512, z.limit(512))
+	z.saw(100, 100*replyBytes/8)
+	require.Equal(t, 8, z.limit(512))
+	z.saw(2, 3*replyBytes)
+	require.Equal(t, 1, z.limit(512), "one at the least")
+	z.saw(1, 100)
+	require.Equal(t, 4, z.limit(512))
+}

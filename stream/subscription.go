@@ -43,8 +43,9 @@ type subscription struct {
 	taking    sync.Mutex  // held while claimed or recovered entries are on their way into hand; no credits are waited for under it
 	uncertain atomic.Bool // a reply may have been lost: what it brought is pending here without our knowing
 
-	lastReply int // bytes of the last read's reply; the reader's own
-	lastRead  int // entries of it, likewise
+	lastReply int    // bytes of the last read's reply; the reader's own
+	lastRead  int    // entries of it, likewise
+	sizing    sizing // of reads, likewise
 
 	send func() // sendResumed, as one value for all
 
