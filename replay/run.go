@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"time"
 
@@ -54,12 +55,14 @@ func run(ctx context.Context, source Source, r Range, o Options, settings []Sett
 	}
 	err = p.run(ctx, source, r, r.Widen(hashTTL+repeatWindow+o.BridgeDelay, after))
 	results := make([]*Result, len(settings))
+	for _, s := range p.sims {
+		err = errors.Join(err, s.err)
+	}
 	for i, s := range p.sims {
 		s.result.Incomplete = err != nil
 		s.result.Decisions, s.result.Malformed, s.result.BadDecisions = p.decisions, p.malformed, p.badDecisions
 		s.result.Begin, s.result.End = begin, end.UnixMilli()
 		results[i] = s.result
-		err = errors.Join(err, s.err)
 	}
 	return results, err
 }
@@ -89,7 +92,7 @@ func (p *pass) run(ctx context.Context, source Source, r, margin Range) error {
 	for n := int64(1); ; n++ {
 		if n%8192 == 0 {
 			if err := ctx.Err(); err != nil {
-				return p.stop(math.MaxInt64, fmt.Errorf("replay: %w", err))
+				return p.stop(known(decisions, plans), fmt.Errorf("replay: %w", err))
 			}
 			if p.Progress != nil {
 				p.Progress(plans.n+decisions.n, plans.last.Time())
@@ -97,9 +100,7 @@ func (p *pass) run(ctx context.Context, source Source, r, margin Range) error {
 		}
 		d, plan := decisions.peek(), plans.peek()
 		if err := errors.Join(decisions.failure(), plans.failure()); err != nil {
-			// What follows the last good entry of either is unknown.
-			known := int64(min(decisions.last.Ms, plans.last.Ms))
-			return p.stop(known, err)
+			return p.stop(known(decisions, plans), err)
 		}
 		switch {
 		case d == nil && plan == nil:
@@ -113,10 +114,22 @@ func (p *pass) run(ctx context.Context, source Source, r, margin Range) error {
 		}
 		for _, s := range p.sims {
 			if s.err != nil {
-				return nil // it is told by the simulation
+				return p.stop(known(decisions, plans), nil) // the error is told by the simulation
 			}
 		}
 	}
+}
+
+// known is up to when all that happened has been read: what follows the last entry of a stream that is not at its end is
+// unknown.
+func known(streams ...*cursor) int64 {
+	ms := int64(math.MaxInt64)
+	for _, c := range streams {
+		if len(c.batch) > 0 || !errors.Is(c.err, io.EOF) {
+			ms = min(ms, int64(c.last.Ms))
+		}
+	}
+	return ms
 }
 
 // stop ends all simulations; nothing behind known is decided.

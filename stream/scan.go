@@ -213,8 +213,11 @@ func (s *Scan) lookTrimmed(ctx context.Context, last entry.ID) error {
 	if err != nil {
 		return err
 	}
-	if found.First.Compare(last) > 0 {
+	switch {
+	case found.Length > 0 && found.First.Compare(last) > 0:
 		return fmt.Errorf("%w: %s is gone and it begins with %s now", ErrTrimmed, last, found.First)
+	case found.Length == 0 && found.Generated != last: // zero when the whole stream was deleted
+		return fmt.Errorf("%w: %s is gone and it is empty now", ErrTrimmed, last)
 	}
 	return nil
 }

@@ -106,6 +106,32 @@ func TestScanSaysThatTheStreamWasTrimmed(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
+// TestScanOfAStreamThatIsEmptied: what was there behind the last page is unknown, unless that was the last entry.
+func TestScanOfAStreamThatIsEmptied(t *testing.T) {
+	rdb := redistest.Start(t).Client()
+	for _, empty := range [][]any{{"XTRIM", "plans", "MAXLEN", 0}, {"DEL", "plans"}} {
+		filled(t, rdb, "plans", 9000)
+		s := stream.NewScan(t.Context(), rdb, "plans", entry.ID{}, entry.MaxID)
+		_, err := scan(t, s, 1)
+		require.NoError(t, err)
+		require.NoError(t, rdb.Do(t.Context(), empty...).Err())
+		_, err = scan(t, s, 1e6)
+		require.ErrorIs(t, err, stream.ErrTrimmed, "%s", empty)
+		require.NoError(t, s.Close())
+		require.NoError(t, rdb.Del(t.Context(), "plans").Err())
+	}
+
+	filled(t, rdb, "plans", 64) // the first page is full, and all there is
+	s := stream.NewScan(t.Context(), rdb, "plans", entry.ID{}, entry.MaxID)
+	ids, err := scan(t, s, 1)
+	require.NoError(t, err)
+	require.Len(t, ids, 64)
+	require.NoError(t, rdb.Do(t.Context(), "XTRIM", "plans", "MAXLEN", 0).Err())
+	_, err = scan(t, s, 1e6)
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, s.Close())
+}
+
 func TestMeasure(t *testing.T) {
 	rdb := redistest.Start(t).Client()
 	got, err := stream.Measure(t.Context(), rdb, "nowhere")
