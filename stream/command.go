@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -32,7 +33,12 @@ var (
 	_ io.ReaderFrom = (*rawReply)(nil)
 )
 
+// Write takes a piece. The refusal of a replica is an error of the command to go-redis, as it is with every other kind: the
+// connection leads to who was the primary once, and is not to be used again. Nothing of it is kept, since it may be sent again.
 func (r *rawReply) Write(p []byte) (int, error) {
+	if len(r.bytes) == 0 && bytes.HasPrefix(p, []byte("-READONLY ")) {
+		return 0, replyError(p[1:])
+	}
 	r.bytes = append(r.bytes, p...)
 	return len(p), nil
 }

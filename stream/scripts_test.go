@@ -278,7 +278,7 @@ func TestCommitFailures(t *testing.T) {
 			mend: func(s bench) { s.client.Rename(s.ctx, "kept", "in") },
 		},
 		{
-			name: "a read-only replica", says: "READONLY",
+			name: "a read-only replica", says: "READONLY", wholeScript: true,
 			harm: func(s bench) {
 				s.client.Do(s.ctx, "MIGRATE", "127.0.0.1", strings.Split(primary.Addr(), ":")[1], "in", 0, 1000)
 				server.Replica(primary)

@@ -13,7 +13,8 @@
 --                        dedupe key to tell: nothing was done
 --       'U' unknown      pending nowhere and the dedupe key is there: it was answered, by a first attempt
 --                        whose reply was lost or by somebody else: nothing was done
---       any other text   the error of XADD: nothing was done, the entry is still pending
+--       any other text   the error of XADD: nothing was done, the entry is still pending; that of a replica, which
+--                        nothing can be written to, is the error of the whole, for the client to see
 --
 -- Most batches are entries that stand beside each other in the pending list and of which none was answered before, so
 -- one XPENDING and one EXISTS for all come first, at a third of the cost; what they leave open is asked for each entry.
@@ -72,6 +73,7 @@ for i = 1, n do
         r = redis.pcall('XADD', out, 'MAXLEN', '~', maxlen, '*', FIELDS)
       end
       if type(r) == 'table' and r.err then
+        if string.find(r.err, 'READONLY', 1, true) then return r end
         state = r.err
       else
         redis.call('SET', dedupe, '1', 'PX', ttl)
