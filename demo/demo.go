@@ -31,7 +31,8 @@ type Options struct {
 
 	Duration time.Duration // for which plans are written; 0: until the context ends
 	Rate     float64       // plans per second
-	Seed     uint64        // same seed, same plans
+	Seed     uint64        // same seed and first number, same plans
+	First    uint64        // number of the first plan
 	Delay    pipeline.Delay
 
 	JSON   bool      // one object a line in place of text
@@ -104,7 +105,9 @@ type show struct {
 func (s *show) run(ctx context.Context, listener net.Listener) error {
 	log := s.opts.Logger
 	var err error
-	s.planner, err = pipeline.NewPlanner(s.client, pipeline.PlannerConfig{Streams: []string{s.cfg.Streams.Plan}, Rate: s.opts.Rate, Seed: s.opts.Seed}, log)
+	s.planner, err = pipeline.NewPlanner(s.client, pipeline.PlannerConfig{
+		Streams: []string{s.cfg.Streams.Plan}, Rate: s.opts.Rate, Seed: s.opts.Seed, First: s.opts.First,
+	}, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

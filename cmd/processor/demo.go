@@ -17,7 +17,7 @@ type demoCommand struct {
 	*settings
 	Duration time.Duration  `default:"30s" help:"How long plans are written; 0 until interrupted."`
 	Rate     float64        `default:"50" help:"Plans per second."`
-	Seed     uint64         `default:"1" help:"Same seed, same plans."`
+	Seed     *uint64        `placeholder:"N" help:"Same seed, same plans. Without it each run with --redis writes plans of its own."`
 	Delay    pipeline.Delay `default:"production" help:"Time from a plan to its heat: a preset or like 100ms-170ms,slow=2%:3s,never=1%."`
 	Redis    string         `placeholder:"URL" help:"Use this Redis in place of one inside the process."`
 	YesLive  bool           `help:"Write plans even to a stream that others use as well."`
@@ -65,9 +65,14 @@ func (c *demoCommand) Run(ctx context.Context, sys *system) error {
 	if cfg, err = cfg.One(); err != nil {
 		return withCode(config.ExitNotCarriedOut, err)
 	}
+	which := whichPlans{Seed: c.Seed}
+	if c.Redis == "" {
+		which.First = new(uint64) // nobody has written to that Redis before
+	}
+	seed, first := which.numbers()
 	err = demo.Run(ctx, demo.Options{
 		Config: cfg, UseRedis: c.Redis != "", YesLive: c.YesLive,
-		Duration: c.Duration, Rate: c.Rate, Seed: c.Seed, Delay: c.Delay,
+		Duration: c.Duration, Rate: c.Rate, Seed: seed, First: first, Delay: c.Delay,
 		JSON: c.JSON, Out: sys.stdout, Logger: log,
 	})
 	if errors.Is(err, pipeline.ErrForeign) {

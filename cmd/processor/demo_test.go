@@ -11,6 +11,7 @@ import (
 
 	"heatobserver/config"
 	"heatobserver/internal/redistest"
+	"heatobserver/pipeline"
 )
 
 // finalLine is the summary of `demo --json`.
@@ -52,7 +53,7 @@ func TestDemoObservesEveryPlan(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			args := append([]string{"demo", "--json", "--duration", "2s", "--rate", "40", "--delay", "50ms-80ms,never=10%",
-				"--http-addr", "127.0.0.1:0", "--late-obs-max-wait-ms", "800"}, tc.args...)
+				"--http-addr", "127.0.0.1:0", "--late-obs-max-wait-ms", "800", "--seed", "1"}, tc.args...)
 			code, stdout, stderr := processor(t, nil, args...)
 			if code != 0 {
 				t.Fatalf("exit code %d:\n%s", code, stderr)
@@ -69,6 +70,28 @@ func TestDemoObservesEveryPlan(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A plan that was observed within the last minutes is a duplicate: whoever tries the demo twice is to see it twice.
+func TestDemoShowsItAgain(t *testing.T) {
+	server := redistest.Start(t)
+	demo := func(more ...string) finalLine {
+		t.Helper()
+		code, stdout, stderr := processor(t, nil, append([]string{"demo", "--json", "--redis", server.URL(), "--duration", "300ms",
+			"--delay", "0s", "--http-addr", "127.0.0.1:0", "--late-obs-max-wait-ms", "300"}, more...)...)
+		require.Zero(t, code, stderr)
+		return lastJSON(t, stdout)
+	}
+	for range 2 {
+		got := demo()
+		require.Positive(t, got.Plans)
+		require.Positive(t, got.Observations)
+	}
+	server.CLI("DEL", pipeline.PlanStream)
+	demo("--seed", "7")
+	first := server.Client().XRangeN(t.Context(), pipeline.PlanStream, "-", "+", 1).Val()
+	require.NotEmpty(t, first)
+	require.Equal(t, pipeline.PlanID(7, 0), first[0].Values["plan_id"], "the same plans for the same seed")
 }
 
 func TestDemoTakesAnotherPortWhereItsOwnIsTaken(t *testing.T) {

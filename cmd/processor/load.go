@@ -28,10 +28,9 @@ type loadCommand struct {
 	MaxLen   int64          `name:"max-len" default:"10000" help:"Approximate length to which the plan stream is trimmed, as producers do; negative never trims."`
 
 	Malformed float64 `help:"Share of malformed entries, 0 to 1."`
-	Seed      uint64  `default:"1" help:"Same seed, same plans."`
-	First     uint64  `help:"Number of the first plan; a plan that was written before is a duplicate."`
-	YesLive   bool    `help:"Write plans even to a stream that others use as well."`
-	JSON      bool    `name:"json" help:"Print JSON in place of text."`
+	whichPlans
+	YesLive bool `help:"Write plans even to a stream that others use as well."`
+	JSON    bool `name:"json" help:"Print JSON in place of text."`
 }
 
 // delayFlag is a pipeline.Delay that may be left out.
@@ -68,9 +67,10 @@ func (c *loadCommand) Run(ctx context.Context, sys *system) (err error) {
 	}
 	defer func() { err = closing(err, client.Close()) }()
 
+	seed, first := c.numbers()
 	load, err := pipeline.NewLoad(client, pipeline.LoadConfig{
 		Streams: cfg.PlanStreams(), MaxLen: c.MaxLen, Rate: c.Rate, Burst: c.Burst, Duration: c.Duration, Plans: c.Plans,
-		First: c.First, Seed: c.Seed, Malformed: c.Malformed, Envelope: c.Envelope, Writers: c.Writers,
+		First: first, Seed: seed, Malformed: c.Malformed, Envelope: c.Envelope, Writers: c.Writers,
 	}, log)
 	if err != nil {
 		return withCode(config.ExitNotCarriedOut, err)
@@ -87,7 +87,7 @@ func (c *loadCommand) Run(ctx context.Context, sys *system) (err error) {
 	var running sync.WaitGroup
 	defer func() { stop(); running.Wait() }()
 	if c.Delay.given {
-		c.standIns(beside, &running, client, cfg, log)
+		c.standIns(beside, &running, client, cfg, seed, log)
 	}
 	if isTerminal(sys.stderr) {
 		running.Go(func() { c.progress(beside, sys.stderr, load) })
@@ -154,7 +154,9 @@ func (c *loadCommand) print(sys *system, n pipeline.LoadCounts) error {
 }
 
 // standIns runs gates and a bridge beside the load. A partition has a gate of its own; all write one decision stream.
-func (c *loadCommand) standIns(ctx context.Context, running *sync.WaitGroup, client pipeline.Client, cfg config.Config, log *slog.Logger) {
+func (c *loadCommand) standIns(ctx context.Context, running *sync.WaitGroup, client pipeline.Client, cfg config.Config,
+	seed uint64, log *slog.Logger,
+) {
 	run := func(name string, do func(context.Context) error) {
 		running.Go(func() {
 			if err := do(ctx); err != nil {
@@ -164,7 +166,7 @@ func (c *loadCommand) standIns(ctx context.Context, running *sync.WaitGroup, cli
 	}
 	for _, stream := range cfg.PlanStreams() {
 		run("gate", pipeline.NewGate(client, pipeline.GateConfig{
-			Plans: stream, Decisions: cfg.Streams.Decision, Delay: c.Delay.Delay, Seed: c.Seed, MaxLen: c.MaxLen,
+			Plans: stream, Decisions: cfg.Streams.Decision, Delay: c.Delay.Delay, Seed: seed, MaxLen: c.MaxLen,
 		}, log).Run)
 	}
 	run("bridge", pipeline.NewBridge(client, pipeline.BridgeConfig{Decisions: cfg.Streams.Decision, Prefix: cfg.HeatLookupPrefix}, log).Run)

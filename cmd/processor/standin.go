@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,10 +33,32 @@ Examples:
 
 type standinPlanner struct {
 	*settings
-	Rate    float64 `default:"50" help:"Plans per second."`
-	Seed    uint64  `default:"1" help:"Same seed, same plans."`
-	First   uint64  `help:"Number of the first plan."`
-	YesLive bool    `help:"Write plans even to a stream that others use as well."`
+	Rate float64 `default:"50" help:"Plans per second."`
+	whichPlans
+	YesLive bool `help:"Write plans even to a stream that others use as well."`
+}
+
+// whichPlans are written: their IDs and all that is in them follow from a seed and a number.
+type whichPlans struct {
+	Seed  *uint64 `placeholder:"N" help:"Same seed, same plans. Without --seed and --first each run writes plans of its own."`
+	First *uint64 `placeholder:"N" help:"Number of the first plan; a plan that was written before is a duplicate."`
+}
+
+// numbers are the seed and the first number. Where nobody gives either, the number comes from the clock: the plans of the run
+// before have observations and perhaps heat already, and to write them again would show nothing. No run writes a plan in
+// every nanosecond, so that the next one begins behind it.
+func (w whichPlans) numbers() (seed, first uint64) {
+	seed = 1
+	switch {
+	case w.First != nil:
+		first = *w.First
+	case w.Seed == nil:
+		first = uint64(time.Now().UnixNano())
+	}
+	if w.Seed != nil {
+		seed = *w.Seed
+	}
+	return seed, first
 }
 
 type standinGate struct {
@@ -90,8 +113,9 @@ func (c *standinPlanner) Run(ctx context.Context, sys *system) (err error) {
 			return withCode(config.ExitNotCarriedOut, err)
 		}
 	}
+	seed, first := c.numbers()
 	planner, err := pipeline.NewPlanner(client, pipeline.PlannerConfig{
-		Streams: cfg.PlanStreams(), Rate: c.Rate, Seed: c.Seed, First: c.First,
+		Streams: cfg.PlanStreams(), Rate: c.Rate, Seed: seed, First: first,
 	}, log)
 	if err != nil {
 		return withCode(config.ExitNotCarriedOut, err)
