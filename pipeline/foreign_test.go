@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
 )
 
 func TestForeign(t *testing.T) {
@@ -53,4 +54,25 @@ func TestForeign(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestForeignReaders(t *testing.T) {
+	onBoth(t, func(t *testing.T, client *redis.Client) {
+		look := func() error {
+			return ForeignReaders(t.Context(), client, []string{DecisionStream}, []string{BridgeGroup})
+		}
+		require.NoError(t, look(), "absent")
+		require.NoError(t, client.XGroupCreateMkStream(t.Context(), DecisionStream, BridgeGroup, "0").Err())
+		client.XGroupCreateConsumer(t.Context(), DecisionStream, BridgeGroup, standIn)
+		client.XAdd(t.Context(), &redis.XAddArgs{Stream: DecisionStream, Values: []string{"plan_id", "p"}})
+		require.NoError(t, look(), "ours, whoever writes")
+		client.XGroupCreateConsumer(t.Context(), DecisionStream, BridgeGroup, "b1")
+		require.ErrorIs(t, look(), ErrForeign)
+		require.ErrorContains(t, look(), `read by "b1"`)
+		client.XGroupDelConsumer(t.Context(), DecisionStream, BridgeGroup, "b1")
+		require.NoError(t, client.XGroupCreate(t.Context(), DecisionStream, "another", "0").Err())
+		require.ErrorContains(t, look(), `group "another"`)
+		client.Set(t.Context(), DecisionStream, "x", 0)
+		require.ErrorContains(t, look(), "is a string")
+	})
 }

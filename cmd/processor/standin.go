@@ -65,10 +65,13 @@ type standinGate struct {
 	*settings
 	Seed  uint64         `default:"1" help:"Same seed, same delays."`
 	Delay pipeline.Delay `default:"production" help:"Time from a plan to its decision: a preset or like 100ms-170ms,slow=2%:3s,never=1%."`
+
+	YesLive bool `help:"Read and write even streams that others read as well."`
 }
 
 type standinBridge struct {
 	*settings
+	YesLive bool `help:"Read even a stream that others read as well."`
 }
 
 // Help is the end of `processor standin planner --help`.
@@ -84,14 +87,18 @@ Refuses a plan stream that others use too, unless --yes-live.`
 func (standinGate) Help() string {
 	return `Examples:
   processor standin gate
-  processor standin gate --delay 100ms-170ms,slow=2%:3s,never=1%`
+  processor standin gate --delay 100ms-170ms,slow=2%:3s,never=1%
+
+Refuses streams of plans or decisions that others read too, unless --yes-live: it would take plans from their heat gate.`
 }
 
 // Help is the end of `processor standin bridge --help`.
 func (standinBridge) Help() string {
 	return `Examples:
   processor standin bridge
-  processor standin bridge --heat-lookup-prefix lab:heat:`
+  processor standin bridge --heat-lookup-prefix lab:heat:
+
+Refuses a stream of decisions that others read too, unless --yes-live: it would take decisions from their heat bridge.`
 }
 
 // usualPrefix gives the stand-ins the prefix that production uses, where none is given.
@@ -125,7 +132,17 @@ func (c *standinPlanner) Run(ctx context.Context, sys *system) (err error) {
 
 // foreign fails when one of the plan streams is another's to write to.
 func foreign(ctx context.Context, client pipeline.Client, cfg config.Config) error {
-	return pipeline.Foreign(ctx, client, cfg.PlanStreams(), []string{cfg.Groups.Early, cfg.Groups.Late, pipeline.GateGroup})
+	return pipeline.Foreign(ctx, client, cfg.PlanStreams(), planReaders(cfg))
+}
+
+// planReaders are the groups of a plan stream that is ours.
+func planReaders(cfg config.Config) []string {
+	return []string{cfg.Groups.Early, cfg.Groups.Late, pipeline.GateGroup}
+}
+
+// foreignDecisions fails when the decision stream is another's to read.
+func foreignDecisions(ctx context.Context, client pipeline.Client, cfg config.Config) error {
+	return pipeline.ForeignReaders(ctx, client, []string{cfg.Streams.Decision}, []string{pipeline.BridgeGroup})
 }
 
 // Run decides until it is told to stop.
@@ -135,6 +152,14 @@ func (c *standinGate) Run(ctx context.Context, sys *system) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, client.Close()) }()
+	if !c.YesLive {
+		if err := pipeline.ForeignReaders(ctx, client, cfg.PlanStreams(), planReaders(cfg)); err != nil { // anybody may write them
+			return withCode(config.ExitNotCarriedOut, err)
+		}
+		if err := foreignDecisions(ctx, client, cfg); err != nil {
+			return withCode(config.ExitNotCarriedOut, err)
+		}
+	}
 	gates, ctx := errgroup.WithContext(ctx)
 	for _, stream := range cfg.PlanStreams() { // a gate for each; all write the one stream of decisions
 		gate := pipeline.NewGate(client, pipeline.GateConfig{
@@ -152,6 +177,11 @@ func (c *standinBridge) Run(ctx context.Context, sys *system) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, client.Close()) }()
+	if !c.YesLive {
+		if err := foreignDecisions(ctx, client, cfg); err != nil {
+			return withCode(config.ExitNotCarriedOut, err)
+		}
+	}
 	return pipeline.NewBridge(client, pipeline.BridgeConfig{Decisions: cfg.Streams.Decision, Prefix: cfg.HeatLookupPrefix}, log).Run(ctx)
 }
 
