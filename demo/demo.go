@@ -26,7 +26,7 @@ type Options struct {
 	// Config is that of the observer. Its Redis is replaced by the one inside the process unless UseRedis is set.
 	Config   config.Config
 	UseRedis bool
-	// YesLive lets the stand-ins write to a plan stream that others use as well.
+	// YesLive lets the stand-ins write to streams that others use as well.
 	YesLive bool
 
 	Duration time.Duration // for which plans are written; 0: until the context ends
@@ -64,6 +64,10 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if !opts.YesLive {
 		ours := []string{cfg.Groups.Early, cfg.Groups.Late, pipeline.GateGroup}
 		if err := pipeline.Foreign(ctx, client, []string{cfg.Streams.Plan}, ours); err != nil {
+			return err
+		}
+		decisions := []string{cfg.Streams.Decision}
+		if err := pipeline.ForeignReaders(ctx, client, decisions, []string{pipeline.BridgeGroup}); err != nil {
 			return err
 		}
 	}

@@ -54,7 +54,7 @@ func (loadCommand) Help() string {
 
 The moment at which each plan is due is fixed from the start. A Redis that is slow changes none of them: what is late is made up, and the write delay counts from the moment when a plan was due (free of coordinated omission). With P28_PLAN_STREAMS a plan goes to the partition of its ID.
 
-Services that act on plans may read the plan stream, so that one which others use is refused.
+Services that act on plans may read the plan stream, so that one which others use is refused; with --delay a stream of decisions as well.
 
 Exit codes: 0 everything that was due is written, 1 it is not (interrupted, or Redis refused), 2 could not be carried out, 78 configuration.`
 }
@@ -75,10 +75,14 @@ func (c *loadCommand) Run(ctx context.Context, sys *system) (err error) {
 	if err != nil {
 		return withCode(config.ExitNotCarriedOut, err)
 	}
-	switch err := foreign(ctx, client, cfg); {
+	err = foreign(ctx, client, cfg)
+	if err == nil && c.Delay.given {
+		err = foreignDecisions(ctx, client, cfg)
+	}
+	switch {
 	case errors.Is(err, pipeline.ErrForeign) && c.YesLive:
 		if c.Delay.given {
-			return usage("--delay would take entries from the heat gate that reads this stream; leave it out")
+			return usage("--delay would take entries from the heat gate or the heat bridge that reads these streams; leave it out")
 		}
 	case err != nil:
 		return withCode(config.ExitNotCarriedOut, err)

@@ -101,6 +101,29 @@ func TestStandInsKeepOffLiveServices(t *testing.T) {
 	}
 }
 
+// Decisions of stand-ins would become heat of a live heat bridge, and theirs take its entries away.
+func TestDecisionsOfOthersStayTheirs(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	require.NoError(t, client.XGroupCreateMkStream(t.Context(), pipeline.DecisionStream, pipeline.BridgeGroup, "0").Err())
+	require.NoError(t, client.XGroupCreateConsumer(t.Context(), pipeline.DecisionStream, pipeline.BridgeGroup, "b1").Err())
+	load := []string{"load", "--plans", "10", "--redis-url", server.URL()}
+	for want, args := range map[string][]string{
+		"--yes-live": slices.Concat(load, []string{"--delay", "0s"}),
+		"--delay":    slices.Concat(load, []string{"--delay", "0s", "--yes-live"}),
+		`by "b1"`:    {"demo", "--redis", server.URL(), "--duration", "300ms", "--http-addr", "127.0.0.1:0", "--delay", "0s"},
+	} {
+		code, _, stderr := processor(t, nil, args...)
+		require.Equal(t, 2, code, "%s\n%s", args, stderr)
+		require.Contains(t, stderr, want)
+		require.Zero(t, client.XLen(t.Context(), pipeline.DecisionStream).Val(), args)
+		require.Len(t, client.XInfoConsumers(t.Context(), pipeline.DecisionStream, pipeline.BridgeGroup).Val(), 1, args)
+	}
+	code, _, stderr := processor(t, nil, load...)
+	require.Zero(t, code, stderr)
+	require.EqualValues(t, 10, client.XLen(t.Context(), pipeline.PlanStream).Val(), "plans alone are nobody's decisions")
+}
+
 // localPipeline begins deploy/pipeline with a Redis at this port, by this binary.
 func localPipeline(t *testing.T, redisPort, httpPort string, environ ...string) (cmd *exec.Cmd, output *logtest.Log) {
 	t.Helper()
