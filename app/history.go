@@ -47,7 +47,7 @@ func OpenHistory(ctx context.Context, cfg config.Config) (*History, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := reach(ctx, client, cfg); err != nil {
+	if err := Reach(ctx, client, cfg); err != nil {
 		_ = client.Close()
 		return nil, err
 	}

@@ -23,14 +23,14 @@ func Operate(ctx context.Context, cfg config.Config, do func(*operate.Operator) 
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	if err := reach(ctx, client, cfg); err != nil {
+	if err := Reach(ctx, client, cfg); err != nil {
 		return err
 	}
 	return do(operate.New(client, operateSetup(cfg)))
 }
 
-// reach fails when Redis does not answer within 5 s: a one-off command does not wait for it.
-func reach(ctx context.Context, client redis.UniversalClient, cfg config.Config) error {
+// Reach fails when Redis does not answer within 5 s: a one-off command does not wait for it.
+func Reach(ctx context.Context, client redis.UniversalClient, cfg config.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := client.Ping(ctx).Err(); err != nil {

@@ -17,7 +17,7 @@ func Verify(ctx context.Context, cfg config.Config, setup verify.Setup, live boo
 		return verify.Report{}, err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	if err := reach(ctx, client, cfg); err != nil {
+	if err := Reach(ctx, client, cfg); err != nil {
 		return verify.Report{}, err
 	}
 	if setup.Canary && !live {

@@ -40,9 +40,24 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// NotBegunError is why there was nothing to show, and nothing was written.
+type NotBegunError struct{ err error }
+
+func (e *NotBegunError) Error() string { return e.err.Error() }
+func (e *NotBegunError) Unwrap() error { return e.err }
+
 // Run shows the pipeline until the duration is over or ctx ends, waits for the observations that are still to come, and
 // prints a summary.
 func Run(ctx context.Context, opts Options) (err error) {
+	begun := false
+	defer func() {
+		if err != nil && !begun {
+			err = &NotBegunError{err}
+		}
+	}()
+	if opts.Duration < 0 {
+		return fmt.Errorf("set up the demo: duration is %v, it must not be negative", opts.Duration)
+	}
 	cfg := opts.Config
 	if !opts.UseRedis {
 		server, err := embedded.Start()
@@ -71,11 +86,18 @@ func Run(ctx context.Context, opts Options) (err error) {
 			return err
 		}
 	}
+	planner, err := pipeline.NewPlanner(client, pipeline.PlannerConfig{
+		Streams: []string{cfg.Streams.Plan}, Rate: opts.Rate, Seed: opts.Seed, First: opts.First,
+	}, opts.Logger)
+	if err != nil {
+		return err
+	}
 	listener, err := listenSomewhere(ctx, cfg.HTTP.Addr)
 	if err != nil {
 		return err
 	}
-	return (&show{opts: opts, cfg: cfg, client: client, began: time.Now()}).run(ctx, listener)
+	begun = true
+	return (&show{opts: opts, cfg: cfg, client: client, began: time.Now(), planner: planner}).run(ctx, listener)
 }
 
 // listenSomewhere takes a free port where the wanted one is taken.
@@ -108,13 +130,6 @@ type show struct {
 
 func (s *show) run(ctx context.Context, listener net.Listener) error {
 	log := s.opts.Logger
-	var err error
-	s.planner, err = pipeline.NewPlanner(s.client, pipeline.PlannerConfig{
-		Streams: []string{s.cfg.Streams.Plan}, Rate: s.opts.Rate, Seed: s.opts.Seed, First: s.opts.First,
-	}, log)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
 	gate := pipeline.NewGate(s.client, pipeline.GateConfig{
 		Plans: s.cfg.Streams.Plan, Decisions: s.cfg.Streams.Decision, Delay: s.opts.Delay, Seed: s.opts.Seed,
 	}, log)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"heatobserver/app"
 	"heatobserver/archive"
 	"heatobserver/config"
 	"heatobserver/replay"
@@ -188,7 +189,7 @@ func (archiveImport) Help() string {
 
 Entry IDs are kept, so that each partition is imported by itself: its directory in that of the archive is an archive too. A stream without a name is left out. Live streams are refused, and so is a stream that has entries already, unless its last ID lies below all that is imported.
 
-Ends with 0 when all is imported, 1 when it failed on the way (what was written stays), 2 when it was refused. A gap of the archive is no failure: it is logged, and what is behind it is imported too.`
+Ends with 0 when all is imported, 1 when it failed on the way (what was written stays), 2 when it was refused or Redis does not answer. A gap of the archive is no failure: it is logged, and what is behind it is imported too.`
 }
 
 // Run imports.
@@ -210,6 +211,9 @@ func (c *archiveImport) Run(ctx context.Context, sys *system) (err error) {
 		return err
 	}
 	defer func() { err = closing(err, client.Close()) }()
+	if err := app.Reach(ctx, client, cfg); err != nil {
+		return withCode(config.ExitNotCarriedOut, err)
+	}
 	var gaps []*replay.GapError
 	n, err := a.Import(ctx, client, archive.ImportConfig{
 		Targets: targets, Live: liveNames(cfg), Range: r, Gap: func(g *replay.GapError) { gaps = append(gaps, g) },

@@ -75,8 +75,8 @@ func (c *demoCommand) Run(ctx context.Context, sys *system) error {
 		Duration: c.Duration, Rate: c.Rate, Seed: seed, First: first, Delay: c.Delay,
 		JSON: c.JSON, Out: sys.stdout, Logger: log,
 	})
-	if errors.Is(err, pipeline.ErrForeign) {
-		return withCode(config.ExitNotCarriedOut, err)
+	if _, notBegun := errors.AsType[*demo.NotBegunError](err); notBegun {
+		return operateError(err)
 	}
 	return withConfigCode(err)
 }

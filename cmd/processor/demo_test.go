@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -140,6 +142,32 @@ func TestDemoKeepsOffTheRedisOfTheEnvironment(t *testing.T) {
 	}
 	if keys := server.Client().DBSize(context.WithoutCancel(t.Context())).Val(); keys != 0 {
 		t.Errorf("%d keys were written to the Redis of the environment", keys)
+	}
+}
+
+// TestDemoThatCannotBegin: what is wrong with it is said before anything is shown.
+func TestDemoThatCannotBegin(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		args   []string
+		code   int
+		stderr string
+	}{
+		{"Redis is away", []string{"--redis", "redis://127.0.0.1:1"}, 2, "reach Redis at 127.0.0.1:1"},
+		{"no plans", []string{"--rate", "0"}, 2, "rate is 0 plans/s"},
+		{"an end before the beginning", []string{"--duration", "-5s"}, 2, "duration is -5s"},
+		{"no URL", []string{"--redis", "127.0.0.1:1"}, 78, "REDIS_URL"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // it would go on for ever
+			defer cancel()
+			var out, errs bytes.Buffer
+			args := append([]string{"demo", "--http-addr", "127.0.0.1:0"}, tc.args...)
+			code := run(ctx, args, &system{stdout: &out, stderr: &errs})
+			require.Equal(t, tc.code, code, "%s", &errs)
+			require.Contains(t, errs.String(), tc.stderr)
+			require.Empty(t, out.String())
+		})
 	}
 }
 

@@ -187,11 +187,13 @@ func TestReplayThatCannotBe(t *testing.T) {
 	} {
 		w.does(2, append([]string{"replay"}, args...)...)
 	}
-	(&world{t: t, environ: append([]string{"REDIS_URL=redis://127.0.0.1:1"}, usual...)}).does(2, "replay")
+	away := &world{t: t, environ: append([]string{"REDIS_URL=redis://127.0.0.1:1"}, usual...)}
+	away.does(2, "replay")
 	(&world{t: t, environ: []string{"REDIS_PORT=one"}}).does(78, "replay")
 
 	// What is good before the damage is shown.
 	dir := w.archived()
+	away.does(2, "archive", "import", dir, "--plans", "lab:plans")
 	files, err := filepath.Glob(filepath.Join(dir, "plans-*"))
 	require.NoError(t, err)
 	require.Len(t, files, 1)
