@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -180,7 +182,11 @@ func (l *loader) text(i int) (text, source string, ok bool) {
 		text, err := readValue(file.text)
 		if err != nil {
 			l.wrong[s.Name] = true
-			l.fail(&Problem{Name: s.FileName(), Value: file.text, Source: file.source, Text: err.Error()})
+			p := &Problem{Name: s.FileName(), Value: file.text, Source: file.source, Text: err.Error()}
+			if !filepath.IsAbs(file.text) { // a password or a key that was given in place of a path
+				p.Value, p.Text = mask, p.Text+"; what begins without a / is not shown, since it may be the value itself"
+			}
+			l.fail(p)
 			return "", source, false
 		}
 		return text, source, true
@@ -239,7 +245,13 @@ func readValue(path string) (string, error) {
 	return text, nil
 }
 
-func readFile(path string) ([]byte, error) {
+// readFile gives errors without the path, which may be a secret in the wrong place.
+func readFile(path string) (_ []byte, err error) {
+	defer func() {
+		if in, ok := errors.AsType[*fs.PathError](err); ok {
+			err = in.Err
+		}
+	}()
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -250,7 +262,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if n > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+		return nil, fmt.Errorf("it is larger than %d bytes", maxFile)
 	}
 	return b.Bytes(), nil
 }

@@ -91,6 +91,8 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		{"env file with a NUL", Sources{Environ: minimal, EnvFile: writeFile(t, "a=1\nb=\x00")}, "line 2: holds a NUL byte"},
 		{"large env file", Sources{Environ: minimal, EnvFile: writeFile(t, strings.Repeat("#", maxFile+1))}, "larger than 1048576 bytes"},
 		{"no secret file", Sources{Environ: environ("REDIS_PASSWORD_FILE=" + nowhere)}, `REDIS_PASSWORD_FILE="` + nowhere + `" (environment): cannot be read`},
+		{"no path", Sources{Environ: environ("REDIS_PASSWORD_FILE=x")},
+			`REDIS_PASSWORD_FILE="***" (environment): cannot be read: no such file or directory; what begins without a / is not shown`},
 		{"empty secret file", Sources{Environ: environ("REDIS_PASSWORD_FILE=" + writeFile(t, "\n"))}, "names an empty file"},
 		{"secret twice", Sources{Environ: environ("REDIS_PASSWORD=a", "REDIS_PASSWORD_FILE="+writeFile(t, "b"))},
 			`REDIS_PASSWORD="***" (environment): is given twice, REDIS_PASSWORD_FILE (environment) says it too; leave one of them out`},
