@@ -53,11 +53,13 @@ func Load(src Sources) (Config, Report, error) {
 	if src.EnvFile != "" {
 		l.envFile(src.EnvFile)
 	}
+	l.rank++
 	for _, pair := range src.Environ {
 		if name, value, ok := strings.Cut(pair, "="); ok {
 			l.take(name, value, "environment", l.warn)
 		}
 	}
+	l.rank++
 	for _, name := range slices.Sorted(maps.Keys(src.Flags)) {
 		l.take(name, src.Flags[name], "flag --"+FlagName(name), l.fail)
 	}
@@ -69,6 +71,14 @@ func Load(src Sources) (Config, Report, error) {
 // given is what a source said; the zero value means that none did.
 type given struct {
 	text, source string
+	rank         int // the higher wins
+}
+
+// yield forgets g when a stronger source gives the same setting in the other way: the value, or the file that holds it.
+func (g *given) yield(other given) {
+	if other.text != "" && g.rank < other.rank {
+		*g = given{}
+	}
 }
 
 type loader struct {
@@ -77,6 +87,7 @@ type loader struct {
 	errs   []error
 	values []given         // by index of table
 	files  []given         // the _FILE companions, by index of table
+	rank   int             // of the source that is being read
 	wrong  map[string]bool // variables whose value could not be used; relations leave them out
 }
 
@@ -96,9 +107,11 @@ func (l *loader) take(name, value, source string, unknown func(*Problem)) {
 	i, file, ok := byName(name)
 	switch {
 	case ok && file:
-		l.files[i] = given{value, source}
+		l.files[i] = given{value, source, l.rank}
+		l.values[i].yield(l.files[i])
 	case ok:
-		l.values[i] = given{value, source}
+		l.values[i] = given{value, source, l.rank}
+		l.files[i].yield(l.values[i])
 	case strings.HasPrefix(name, ownPrefix) && isName(name):
 		unknown(unknownName(name, source))
 	}

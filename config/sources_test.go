@@ -104,6 +104,36 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// TestSecretFileOfAStrongerSource: a value and the file that holds it are two ways to say one thing, so that the stronger
+// source wins in whichever way it says it.
+func TestSecretFileOfAStrongerSource(t *testing.T) {
+	worker, operator := writeFile(t, "worker"), writeFile(t, "operator")
+	for _, tc := range []struct {
+		name, envFile string
+		environ       []string
+		flags         map[string]string
+		want          string // user and password; "" when both are given by one source
+	}{
+		{"file over value", "REDIS_USERNAME=heat-worker\nREDIS_PASSWORD=worker\n",
+			[]string{"REDIS_USERNAME=heat-operator", "REDIS_PASSWORD_FILE=" + operator}, nil, "heat-operator:operator"},
+		{"value over file", "REDIS_PASSWORD_FILE=" + worker + "\n", []string{"REDIS_PASSWORD=operator"}, nil, ":operator"},
+		{"file over value over file", "REDIS_PASSWORD_FILE=" + worker + "\n", []string{"REDIS_PASSWORD=other"},
+			map[string]string{"REDIS_PASSWORD_FILE": operator}, ":operator"},
+		{"an empty one says nothing", "REDIS_PASSWORD=worker\n", []string{"REDIS_PASSWORD_FILE="}, nil, ":worker"},
+		{"both in one source", "REDIS_PASSWORD=worker\n", []string{"REDIS_PASSWORD=other", "REDIS_PASSWORD_FILE=" + operator}, nil, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cfg, _, err := Load(Sources{EnvFile: writeFile(t, tc.envFile), Environ: environ(tc.environ...), Flags: tc.flags})
+			if server := cfg.Redis.Server(); err == nil && server.Username+":"+server.Password != tc.want {
+				t.Errorf("%s:%s, want %s", server.Username, server.Password, tc.want)
+			}
+			if (err == nil) != (tc.want != "") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
 func TestSecretFile(t *testing.T) {
 	for text, want := range map[string]string{"pw": "pw", "pw\n": "pw", "pw\r\n": "pw", "pw\n\n": "pw\n", " pw ": " pw "} {
 		cfg, report := load(t, Sources{Environ: environ("REDIS_PASSWORD_FILE=" + writeFile(t, text))})
