@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"log/slog"
-	"os"
 	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -35,12 +34,13 @@ func tune(ctx context.Context, cfg config.Runtime, log *slog.Logger) (undo func(
 
 // TuneForHistory sets up Go's garbage collector for a walk over a history, which keeps much for long and throws little away.
 // The usual room, as much again as what is alive, would let memory go by the length of the walk: a short one ends before
-// the room is full. A third of it costs a few percent of speed. A GOGC in the environment stays.
-func TuneForHistory() {
+// the room is full. A third of it costs a few percent of speed. A GOGC that is given stays. undo puts back what was before.
+func TuneForHistory(ctx context.Context, cfg config.Runtime, log *slog.Logger) (undo func()) {
 	const third = 33
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(third)
+	if !cfg.GCGiven {
+		cfg.GCPercent = third
 	}
+	return tune(ctx, cfg, log)
 }
 
 // ContainerLimit is Go's share of the limit of the cgroup that this process is in, in bytes; 0 where there is none. It is

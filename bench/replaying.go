@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime/pprof"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"heatobserver/app"
 	"heatobserver/archive"
+	"heatobserver/config"
 	"heatobserver/replay"
 )
 
@@ -41,6 +43,9 @@ type replayed struct {
 
 // Run replays and prints a replayed.
 func (c *replayingCommand) Run(ctx context.Context) (err error) {
+	if os.Getenv("GOGC") == "" {
+		defer app.TuneForHistory(ctx, config.Runtime{}, slog.New(slog.DiscardHandler))()
+	}
 	source, end, err := c.source()
 	if err != nil {
 		return err
@@ -94,7 +99,6 @@ func (c *replayingCommand) Run(ctx context.Context) (err error) {
 }
 
 func (c *replayingCommand) source() (source replay.Source, end func() error, err error) {
-	app.TuneForHistory()
 	if c.Archive != "" {
 		a, err := archive.Open(c.Archive)
 		return a, func() error { return nil }, err

@@ -65,6 +65,7 @@ type Config struct {
 // Runtime are the settings of Go's runtime, under the names that it gave them.
 type Runtime struct {
 	GCPercent   int    // GOGC
+	GCGiven     bool   // somebody said so; what is no run has a default of its own
 	memoryLimit string // GOMEMLIMIT, as given; see Runtime.Limit
 }
 

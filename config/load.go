@@ -178,6 +178,9 @@ func (l *loader) resolve(hostname string) {
 			} else {
 				text = s.format(&l.config)
 			}
+			if s.Name == "GOGC" {
+				l.config.Runtime.GCGiven = source != SourceDefault
+			}
 		}
 		l.report.Values = append(l.report.Values, Value{Setting: s, Text: shown(s, text), Source: source})
 	}

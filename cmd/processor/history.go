@@ -42,14 +42,14 @@ func (f *historyFlags) history(ctx context.Context, sys *system, target string, 
 	if f.BridgeDelay < 0 {
 		return usage("--bridge-delay must not be negative")
 	}
-	cfg, _, err := f.start(ctx, usualPrefix(sys)) // no heat is looked up here
+	cfg, log, err := f.start(ctx, usualPrefix(sys)) // no heat is looked up here
 	if err != nil {
 		return err
 	}
 	if err := refuseLive(cfg, target); err != nil {
 		return err
 	}
-	app.TuneForHistory()
+	defer app.TuneForHistory(ctx, cfg.Runtime, log)()
 	p := &past{cfg: cfg}
 	if f.Archive == "" || target != "" {
 		live, err := app.OpenHistory(ctx, cfg)

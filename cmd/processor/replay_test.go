@@ -118,6 +118,8 @@ func TestReplay(t *testing.T) {
 		fromArchive, _ := w.does(0, append(args, "--archive", dir)...)
 		require.Equal(t, stdout, fromArchive, "the same bytes from an archive")
 	}
+	_, stderr := w.does(0, "replay", "--gogc", "150", "--gomemlimit", "64GiB", "--log-level", "debug", "--log-format", "text")
+	require.Regexp(t, `gogc=150 gomemlimit=68719476736\b`, stderr, "what the help offers is heeded")
 	page := filepath.Join(t.TempDir(), "page.html")
 	plain, _ := w.does(0, "replay")
 	withPage, _ := w.does(0, "replay", "--html", page)
