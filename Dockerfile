@@ -28,7 +28,8 @@ EXPOSE 8043
 # 65532 is "nonroot"; a number lets Kubernetes check runAsNonRoot.
 USER 65532:65532
 STOPSIGNAL SIGTERM
-# The binary asks itself: there is no shell and no curl in here.
+# The binary asks itself: there is no shell and no curl in here. Only run and demo listen; any other command needs
+# `docker run --no-healthcheck`, or it is called unhealthy.
 HEALTHCHECK --interval=5s --timeout=6s --start-period=10s --retries=3 CMD ["/processor", "healthcheck"]
 ENTRYPOINT ["/processor"]
 CMD ["run"]
