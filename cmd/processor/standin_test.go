@@ -177,3 +177,22 @@ func TestLocalPipelineHasARedisOfItsOwn(t *testing.T) {
 		require.Zero(t, live.Client().DBSize(t.Context()).Val(), "%s", output)
 	}
 }
+
+// One process that ends, here because its port is taken, ends all of it.
+func TestLocalPipelineEnds(t *testing.T) {
+	t.Parallel()
+	var lc net.ListenConfig
+	taken, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	_, port, err := net.SplitHostPort(taken.Addr().String())
+	require.NoError(t, err)
+	for _, seconds := range []string{"", "100"} {
+		cmd, output := localPipeline(t, freePort(t), port, "SECONDS_TO_RUN="+seconds)
+		require.Error(t, cmd.Wait())
+		require.Equal(t, 1, cmd.ProcessState.ExitCode(), "%s", output)
+		require.Contains(t, output.String(), "a process of the pipeline ended")
+	}
+	cmd, output := localPipeline(t, freePort(t), freePort(t), "SECONDS_TO_RUN=1")
+	require.NoError(t, cmd.Wait(), "%s", output)
+}
