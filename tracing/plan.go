@@ -35,6 +35,7 @@ type plan struct {
 	span   trace.Span
 	stream string
 
+	started  time.Time
 	sending  time.Time // since when its answer is being written
 	failed   time.Time // when the handler last failed on it
 	failure  string    // how, an error.type; "" when it did not or has worked since
@@ -62,7 +63,9 @@ func (t *Tracer) begin(msg *message.Message) *plan {
 	parent := withParent(context.Background(), msg)
 	attributes := append(operation(semconv.MessagingOperationTypeProcess, "process", e.Stream),
 		semconv.MessagingConsumerGroupName(d.Group()), semconv.MessagingMessageID(e.ID.String()))
-	ctx, span := t.tracer.Start(parent, "process "+e.Stream, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attributes...))
+	started := time.Now()
+	ctx, span := t.tracer.Start(parent, "process "+e.Stream, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(started),
+		trace.WithAttributes(attributes...))
 	if !span.IsRecording() {
 		return nil
 	}
@@ -76,7 +79,7 @@ func (t *Tracer) begin(msg *message.Message) *plan {
 	if d.Redriven() {
 		span.SetAttributes(attribute.Bool("heat_observer.redriven", true))
 	}
-	p := &plan{tracer: t, ctx: ctx, span: span, stream: e.Stream}
+	p := &plan{tracer: t, ctx: ctx, span: span, stream: e.Stream, started: started}
 	msg.SetContext(context.WithValue(msg.Context(), planKey{}, p))
 	return p
 }
@@ -101,7 +104,7 @@ func shortened(id string) string {
 // fails notes a failure of the handler.
 func (p *plan) fails(err error) {
 	p.failed, p.failure = time.Now(), errorType(err)
-	p.span.AddEvent("failure", trace.WithTimestamp(p.failed), trace.WithAttributes(semconv.ErrorTypeKey.String(p.failure)))
+	p.span.AddEvent("failure", trace.WithTimestamp(p.within(p.failed)), trace.WithAttributes(semconv.ErrorTypeKey.String(p.failure)))
 }
 
 // errorType is of a closed set: the text of an error may hold what a message says.
@@ -152,10 +155,14 @@ func (p *plan) settled(outcome string) {
 
 // child is a span below that of the plan, which is over already.
 func (p *plan) child(name string, kind trace.SpanKind, operationType attribute.KeyValue, destination string, from, to time.Time) {
-	_, span := p.tracer.tracer.Start(p.ctx, name+" "+destination, trace.WithSpanKind(kind), trace.WithTimestamp(from),
+	_, span := p.tracer.tracer.Start(p.ctx, name+" "+destination, trace.WithSpanKind(kind), trace.WithTimestamp(p.within(from)),
 		trace.WithAttributes(operation(operationType, name, destination)...))
-	span.End(trace.WithTimestamp(to))
+	span.End(trace.WithTimestamp(p.within(to)))
 }
+
+// within is a moment by the clock of the plan's span: its start and what has passed since, as the end of a span is told. Where
+// somebody has set the clock meanwhile, a child would stand outside of it otherwise.
+func (p *plan) within(t time.Time) time.Time { return p.started.Add(t.Sub(p.started)) }
 
 // end ends the span; only the first call counts.
 func (p *plan) end(outcome string) {
