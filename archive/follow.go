@@ -49,9 +49,9 @@ const (
 	together  = 6                      // streams that are read in one pipeline, so that not too much is held in memory
 )
 
-// Follow appends to the archive what comes into the streams, until ctx ends, which is no error. While Redis does not
-// answer it tries again; what stops it is the disk, a second writer, or a damaged archive. What was read is on disk when
-// Follow returns. The client stays the caller's; its retries must be off or harmless: only reading commands are sent.
+// Follow appends to the archive what comes into the streams, until ctx ends, which is no error. While one of them cannot be
+// read it tries again, and reads the others; what stops it is the disk, a second writer, or a damaged archive. What was read
+// is on disk when Follow returns. The client stays the caller's; its retries must be off or harmless: only reading commands are sent.
 func Follow(ctx context.Context, client redis.UniversalClient, c FollowConfig) (p Progress, err error) {
 	f := &follower{client: client, c: c}
 	defer func() {
@@ -92,7 +92,7 @@ func (f *follower) open(ctx context.Context, dir string, streams Streams) error 
 		if err != nil {
 			return err
 		}
-		f.writers = append(f.writers, w)
+		f.writers = append(f.writers, &followed{writer: w})
 		f.c.Logger.InfoContext(ctx, "archiving", "dir", dir, "stream", stream, "after", w.pos.String())
 	}
 	return nil
@@ -113,11 +113,17 @@ func waitLock(ctx context.Context, dir string) (*os.File, error) {
 	}
 }
 
+// followed is a stream with the writer of its chain.
+type followed struct {
+	*writer
+	failing bool // to be read
+}
+
 type follower struct {
 	client  redis.UniversalClient
 	c       FollowConfig
 	locks   []*os.File
-	writers []*writer
+	writers []*followed
 	done    Progress
 	flushed time.Time
 	fields  entry.Fields
@@ -125,49 +131,28 @@ type follower struct {
 
 func (f *follower) run(ctx context.Context) error {
 	f.flushed = time.Now()
-	failing := false
 	for ctx.Err() == nil {
 		more, err := f.readAll(ctx)
-		var remote *remoteError
-		switch {
-		case errors.As(err, &remote):
-			if ctx.Err() != nil {
-				return nil
-			}
-			if f.c.Until {
-				return err
-			}
-			if !failing {
-				f.c.Logger.WarnContext(ctx, "Redis does not answer; trying again until it does", "err", err)
-			}
-			failing = true
-			if err := f.flush(); err != nil {
-				return err
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(retryWait):
-			}
-			continue
-		case err != nil:
+		if !remote(err) {
 			return err
-		}
-		if failing {
-			f.c.Logger.InfoContext(ctx, "Redis answers again")
-			failing = false
 		}
 		if time.Since(f.flushed) >= f.c.FlushEvery || (!more && f.c.Until) {
 			if err := f.flush(); err != nil {
 				return err
 			}
 		}
-		if more {
-			continue
+		switch {
+		case more || ctx.Err() != nil: // others may have more than the stream that fails
+		case f.c.Until:
+			return err
+		case err != nil:
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryWait):
+			}
+		default:
+			f.wait(ctx)
 		}
-		if f.c.Until {
-			return nil
-		}
-		f.wait(ctx)
 	}
 	return nil
 }
@@ -188,52 +173,80 @@ type remoteError struct{ err error }
 func (e *remoteError) Error() string { return e.err.Error() }
 func (e *remoteError) Unwrap() error { return e.err }
 
+// remote says whether an error is one of Redis, whose other streams are read all the same, or none.
+func remote(err error) bool {
+	var r *remoteError
+	return err == nil || errors.As(err, &r)
+}
+
 // readAll reads a page of each stream, and reports whether one was full, so that there may be more: what others write
 // meanwhile does not keep it from the end. Each page begins with the entry at the position itself: when that is still there
 // nothing behind it was trimmed, and this is said by the same command that reads, so that no trimming comes between.
 func (f *follower) readAll(ctx context.Context) (more bool, err error) {
 	for writers := range slices.Chunk(f.writers, together) {
-		some, err := f.read(ctx, writers)
-		if more = more || some; err != nil {
-			return more, err
+		some, failed := f.read(ctx, writers)
+		if !remote(failed) {
+			return more, failed
+		}
+		more, err = more || some, errors.Join(err, failed)
+		if failed != nil { // to ask in vain may take long
+			if err := f.flush(); err != nil {
+				return more, err
+			}
 		}
 	}
-	return more, nil
+	return more, err
 }
 
-func (f *follower) read(ctx context.Context, writers []*writer) (more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+func (f *follower) read(ctx context.Context, writers []*followed) (more bool, err error) {
+	asking, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	infos := make([]*redis.XInfoStreamCmd, len(writers))
 	pages := make([]*redis.Cmd, len(writers))
 	pipe := f.client.Pipeline()
 	for i, w := range writers {
 		if w.pos == (entry.ID{}) {
-			infos[i] = pipe.XInfoStream(ctx, w.stream)
+			infos[i] = pipe.XInfoStream(asking, w.stream)
 		}
-		pages[i] = pipe.Do(ctx, "XRANGE", w.stream, w.pos.String(), "+", "COUNT", page)
+		pages[i] = pipe.Do(asking, "XRANGE", w.stream, w.pos.String(), "+", "COUNT", page)
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, _ = pipe.Exec(asking) // each command has its own error
 	for i, w := range writers {
-		reply, err := pages[i].Slice()
-		if err != nil {
-			return more, &remoteError{fmt.Errorf("read stream %s: %w", w.stream, err)}
+		some, failed := f.take(ctx, w, pages[i], infos[i])
+		if !remote(failed) {
+			return more, failed
 		}
-		if err := f.take(ctx, w, reply, infos[i]); err != nil {
-			return more, err
-		}
-		more = more || len(reply) == page
+		f.tell(ctx, w, failed)
+		more, err = more || some, errors.Join(err, failed)
 	}
-	return more, nil
+	return more, err
 }
 
-func (f *follower) take(ctx context.Context, w *writer, reply []any, info *redis.XInfoStreamCmd) error {
+// tell logs that a stream cannot be read, once until it can.
+func (f *follower) tell(ctx context.Context, w *followed, err error) {
+	switch {
+	case f.c.Until || ctx.Err() != nil: // it ends, and returns the error where it is one
+		return
+	case err != nil && !w.failing:
+		f.c.Logger.WarnContext(ctx, "a stream cannot be read; trying again until it can", "stream", w.stream, "err", err)
+	case err == nil && w.failing:
+		f.c.Logger.InfoContext(ctx, "the stream can be read again", "stream", w.stream)
+	}
+	w.failing = err != nil
+}
+
+// take appends a page and reports whether it was full.
+func (f *follower) take(ctx context.Context, w *followed, answer *redis.Cmd, info *redis.XInfoStreamCmd) (full bool, err error) {
+	reply, err := answer.Slice()
+	if err != nil {
+		return false, &remoteError{fmt.Errorf("read stream %s: %w", w.stream, err)}
+	}
 	at := w.pos
 	first := true // it may have a gap before it
 	for _, raw := range reply {
 		id, fields, err := parseEntry(f.fields[:0], raw)
 		if err != nil {
-			return &remoteError{fmt.Errorf("read stream %s: %w", w.stream, err)}
+			return false, &remoteError{fmt.Errorf("read stream %s: %w", w.stream, err)}
 		}
 		f.fields = fields
 		if id == at {
@@ -252,12 +265,12 @@ func (f *follower) take(ctx context.Context, w *writer, reply []any, info *redis
 			}
 		}
 		if err := w.add(id, fields, gap); err != nil {
-			return err
+			return false, err
 		}
 		first = false
 		f.done.Entries[w.kind]++
 	}
-	return nil
+	return len(reply) == page, nil
 }
 
 // trimmedBefore reports whether something can have stood between a position that is gone and the first entry. Before the

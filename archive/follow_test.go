@@ -2,12 +2,17 @@ package archive
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"heatobserver/internal/logtest"
 	"heatobserver/internal/redistest"
+	"heatobserver/replay"
 )
 
 // busy makes others write to a stream whenever something is read.
@@ -42,4 +47,45 @@ func TestOnceEndsOnABusySystem(t *testing.T) {
 	p := once(t, client, t.TempDir())
 	require.EqualValues(t, 2*page+500, p.Entries[0], "the whole stream")
 	require.Less(t, b.passes, 10)
+}
+
+// TestAStreamThatCannotBeRead keeps none of the others from being archived, and is archived itself when it can be.
+func TestAStreamThatCannotBeRead(t *testing.T) {
+	client := redistest.Start(t).Client()
+	c := config(t.TempDir())
+	c.Until, c.Streams = true, Streams{replay.Decisions: names[replay.Decisions]}
+	require.NoError(t, client.Set(t.Context(), names[replay.Decisions], "no stream", 0).Err())
+	for i := range together { // so that there is more than one pipeline
+		part := Partition{Tag: fmt.Sprint(i), Plans: fmt.Sprintf("plans:{%d}", i), Observations: fmt.Sprintf("observed:{%d}", i)}
+		c.Partitions = append(c.Partitions, part)
+		fill(t, client, part.Plans, 0, page+1) // so that there is more than one page
+	}
+	p, err := Follow(t.Context(), client, c)
+	require.ErrorContains(t, err, "read stream decisions: WRONGTYPE")
+	require.EqualValues(t, together*(page+1), p.Entries[replay.Plans])
+
+	var log logtest.Log
+	c.Until, c.Logger = false, slog.New(slog.NewTextHandler(&log, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { _, err := Follow(ctx, client, c); ended <- err }()
+	archived := func(dir string, kind replay.Kind, want int) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			got, err := read(t, dir, kind, replay.Everything)
+			return err == nil && len(got) == want
+		}, time.Minute, 20*time.Millisecond)
+	}
+	for i, part := range c.Partitions {
+		fill(t, client, part.Plans, page+1, 100)
+		archived(partDir(c.Dir, part.Tag), replay.Plans, page+101)
+		require.Len(t, log.Lines("level=WARN", "stream=decisions", "WRONGTYPE"), 1, "after partition %d", i)
+	}
+	require.NoError(t, client.Del(t.Context(), names[replay.Decisions]).Err())
+	fill(t, client, names[replay.Decisions], 0, 100)
+	archived(c.Dir, replay.Decisions, 100)
+	require.Len(t, log.Lines("the stream can be read again", "stream=decisions"), 1)
+	cancel()
+	require.NoError(t, <-ended)
+	require.Len(t, log.Lines("level=WARN"), 1)
 }
