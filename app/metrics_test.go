@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -159,6 +160,31 @@ func hostileText(rng *rand.Rand) string {
 		return "\u202e" + text + "\U0001f525"
 	}
 	return text
+}
+
+// TestFoundAfterTheDeadlineCountsWhatIsWritten: a group that is moved back waits again for plans that are observed already.
+// What coverage leaves out is part of what it is a share of, so that neither rises.
+func TestFoundAfterTheDeadlineCountsWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	const plans = 5
+	const repeated = `heat_observer_commits_total{obs_point="publish_plan_post",result="duplicate"}`
+	o := start(t, srv)
+	long := time.Now().Add(-time.Minute)
+	for i := range plans {
+		plan := fmt.Sprint("plan", i)
+		writeHeat(t, rdb, plan)
+		publishAt(t, rdb, long.Add(time.Duration(i)*time.Millisecond), "plan_id", plan, "symbol", "S")
+	}
+	counted := series{"heat_observer_after_deadline_total": plans, observedSeries(latePoint, "1"): plans, repeated: 0}
+	o.awaitMetrics(counted)
+	awaitQuiet(t, rdb, lateGroup)
+
+	require.NoError(t, rdb.XGroupSetID(t.Context(), planStream, lateGroup, "0").Err())
+	counted[repeated] = plans
+	o.awaitMetrics(counted)
+	require.NoError(t, o.stop())
 }
 
 // TestUnknownLagIsAbsent: what Redis does not know is not shown as 0.

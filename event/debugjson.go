@@ -21,6 +21,9 @@ const (
 	dropDecision
 )
 
+// afterDeadline ends debug_json. No value in it can look like that: it would have its quotes escaped.
+const afterDeadline = `,"after_deadline":true}`
+
 // appendDebug appends debug_json: a JSON object of at most limit characters.
 func (o *Observation) appendDebug(dst []byte, limit int) []byte {
 	limit = max(limit, MinDebugChars)
@@ -65,7 +68,7 @@ func (o *Observation) appendDebugObject(dst []byte, drop int, errText string) []
 	dst = append(dst, o.Noticed.String()...)
 	dst = append(dst, '"')
 	if o.AfterDeadline {
-		dst = append(dst, `,"after_deadline":true`...)
+		return append(dst, afterDeadline...)
 	}
 	return append(dst, '}')
 }

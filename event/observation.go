@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -183,4 +184,14 @@ func PeekObservation(fields entry.Fields) (point Point, reason Reason, ok bool) 
 		return 0, "", false
 	}
 	return point, reason, true
+}
+
+// PeekAfterDeadline reports whether an observation as AppendFields writes it is marked after_deadline, and allocates nothing.
+func PeekAfterDeadline(fields entry.Fields) bool {
+	for name, value := range fields.All() {
+		if string(name) == "debug_json" {
+			return bytes.HasSuffix(value, []byte(afterDeadline))
+		}
+	}
+	return false
 }

@@ -102,6 +102,9 @@ func TestObservationWireForm(t *testing.T) {
 		if !ok || point != o.Point || reason != o.Reason {
 			t.Errorf("peeked %v %v %v, want %v %v", point, reason, ok, o.Point, o.Reason)
 		}
+		if got := event.PeekAfterDeadline(fields); got != o.AfterDeadline {
+			t.Errorf("%s %s: peeked after_deadline %v", o.Point, o.Reason, got)
+		}
 		got, err := event.DecodeObservation(fields)
 		if err != nil {
 			t.Errorf("%s %s: %v", o.Point, o.Reason, err)
@@ -317,6 +320,9 @@ func FuzzDecodeObservation(f *testing.F) {
 		if point, reason, ok := event.PeekObservation(wire); !ok || point != o.Point || reason != o.Reason {
 			t.Fatalf("peeked %v %v %v at %+v", point, reason, ok, o)
 		}
+		if got := event.PeekAfterDeadline(wire); got != o.AfterDeadline {
+			t.Fatalf("peeked after_deadline %v at %+v", got, o)
+		}
 	})
 }
 
@@ -356,7 +362,7 @@ func BenchmarkDecodeObservation(b *testing.B) {
 func TestPeekObservationAllocatesNothing(t *testing.T) {
 	o := cases(t)[2]
 	fields := o.AppendFields(nil, 400)
-	if n := testing.AllocsPerRun(100, func() { event.PeekObservation(fields) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { event.PeekObservation(fields); event.PeekAfterDeadline(fields) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 	buf := make([]byte, 0, 1024)
