@@ -43,6 +43,34 @@ func TestPrometheusFilesAreValid(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 }
 
+// TestJobsAreThoseOfTheAlerts: an alert about a job that nobody scrapes fires for ever.
+func TestJobsAreThoseOfTheAlerts(t *testing.T) {
+	asked := map[string]bool{}
+	for _, r := range rules(t, "prometheus/alerts.yml") {
+		for _, m := range regexp.MustCompile(`job="([^"]*)"`).FindAllStringSubmatch(r.Expr, -1) {
+			asked[m[1]] = true
+		}
+	}
+	require.NotEmpty(t, asked)
+	for _, file := range []string{"prometheus/prometheus.yml", "kubernetes/prometheus.yml", "compose/prometheus.yml"} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		var config struct {
+			Jobs []struct {
+				Name string `yaml:"job_name"`
+			} `yaml:"scrape_configs"`
+		}
+		require.NoError(t, yaml.Unmarshal(text, &config))
+		scraped := map[string]bool{}
+		for _, j := range config.Jobs {
+			scraped[j.Name] = true
+		}
+		for job := range asked {
+			require.True(t, scraped[job], "%s has no job %s", file, job)
+		}
+	}
+}
+
 // TestAlerts has promtool run the unit tests of every alert.
 func TestAlerts(t *testing.T) {
 	tests, err := filepath.Glob("prometheus/tests/*.yml")

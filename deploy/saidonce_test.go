@@ -230,7 +230,7 @@ func TestSaidOnce(t *testing.T) {
 		{"docker-compose.yml", "", `"127\.0\.0\.1:8\d+-8\d+:(\d+)"`, each, ports},
 		{"deploy/compose/prometheus.yml", "", `port: (\d+)`, each, ports},
 		{"deploy/prometheus/prometheus.yml", "", `localhost:(\d+)`, each, ports},
-		{"deploy/kubernetes/heat-observer.yaml", "", `(?:P28_HTTP_ADDR: "0\.0\.0\.0:|/port: "|containerPort: | port: )(\d+)`, each, ports},
+		{"deploy/kubernetes/heat-observer.yaml", "", `(?:P28_HTTP_ADDR: "0\.0\.0\.0:|containerPort: | port: )(\d+)`, each, ports},
 		{"docs/page.md", "", `(?:localhost|127\.0\.0\.1):(\d+)`, each, ports},
 		{"docs/runbook.md", "", `localhost:(8\d+)`, each, ports},
 		{"docs/commands.md", "", `localhost:(8\d+)`, each, ports},

@@ -13,6 +13,7 @@ import (
 	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	strict "sigs.k8s.io/yaml"
@@ -20,11 +21,12 @@ import (
 
 // types are those that the manifests may use.
 var types = map[string]func() any{
-	"v1 ConfigMap":                  func() any { return &core.ConfigMap{} },
-	"v1 Service":                    func() any { return &core.Service{} },
-	"apps/v1 Deployment":            func() any { return &apps.Deployment{} },
-	"policy/v1 PodDisruptionBudget": func() any { return &policy.PodDisruptionBudget{} },
-	"keda.sh/v1alpha1 ScaledObject": func() any { return &keda.ScaledObject{} },
+	"v1 ConfigMap":                       func() any { return &core.ConfigMap{} },
+	"v1 Service":                         func() any { return &core.Service{} },
+	"apps/v1 Deployment":                 func() any { return &apps.Deployment{} },
+	"networking.k8s.io/v1 NetworkPolicy": func() any { return &networking.NetworkPolicy{} },
+	"policy/v1 PodDisruptionBudget":      func() any { return &policy.PodDisruptionBudget{} },
+	"keda.sh/v1alpha1 ScaledObject":      func() any { return &keda.ScaledObject{} },
 }
 
 // read decodes every document of the files strictly: an unknown or repeated field, or a value of a wrong type, fails.
@@ -75,11 +77,16 @@ func TestManifests(t *testing.T) {
 	budget := objects["policy/v1 PodDisruptionBudget"].(*policy.PodDisruptionBudget)
 	service := objects["v1 Service"].(*core.Service)
 	settings := objects["v1 ConfigMap"].(*core.ConfigMap)
+	guard, _ := objects["networking.k8s.io/v1 NetworkPolicy"].(*networking.NetworkPolicy)
+	if guard == nil || len(guard.Spec.PodSelector.MatchLabels) == 0 {
+		t.Fatal("no NetworkPolicy says who may reach the pods")
+	}
 	scaled := objects["keda.sh/v1alpha1 ScaledObject"].(*keda.ScaledObject)
 
 	labels := deployment.Spec.Template.Labels
 	for what, selector := range map[string]map[string]string{
 		"Deployment": deployment.Spec.Selector.MatchLabels, "PodDisruptionBudget": budget.Spec.Selector.MatchLabels, "Service": service.Spec.Selector,
+		"NetworkPolicy": guard.Spec.PodSelector.MatchLabels,
 	} {
 		for name, value := range selector {
 			if labels[name] != value {
@@ -97,6 +104,14 @@ func TestManifests(t *testing.T) {
 	}
 
 	pod := deployment.Spec.Template.Spec
+	for _, rule := range guard.Spec.Ingress {
+		if len(rule.From) == 0 || len(rule.Ports) != 1 || rule.Ports[0].Port.StrVal != pod.Containers[0].Ports[0].Name {
+			t.Errorf("the NetworkPolicy lets everybody in, or not to the port of the observer: %+v", rule)
+		}
+	}
+	if len(guard.Spec.Ingress) == 0 || len(deployment.Spec.Template.Annotations) > 0 {
+		t.Error("Prometheus reaches no pod, or annotations have it scrape under the name of another job")
+	}
 	drain, preStop := int64(10), pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds
 	if settings.Data["P28_DRAIN_TIMEOUT_SEC"] != "10" {
 		t.Fatal("the drain takes another time; change this test with it")
