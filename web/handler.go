@@ -23,7 +23,7 @@ import (
 const securityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// requestsMost is how many requests, streams of events aside, are answered at once.
+// requestsMost is how many requests are answered at once, without streams of events and what has a gate of its own.
 const requestsMost = 64
 
 func (p *Page) routes() http.Handler {
@@ -48,18 +48,22 @@ func (p *Page) routes() http.Handler {
 	answers.HandleFunc("/api/v1/workers", snapshots("workers", func(s *snapshot) any { return s.workers(&p.opts) }))
 	answers.HandleFunc("/api/v1/series", p.series)
 	answers.HandleFunc("/api/v1/observations", p.observations)
-	answers.HandleFunc("/api/v1/plans", p.plan)
-	answers.HandleFunc("/api/v1/deadletters", p.deadLetters)
 	answers.HandleFunc("/api/v1/deadletters/{id}", p.deadLetter)
-	answers.HandleFunc("/api/v1/what-if", p.whatIf)
 	answers.HandleFunc("/api/v1/openapi.yaml", document.serve)
 	answers.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, http.StatusNotFound, "There is nothing here.")
 	})
 
+	// Those that wait at a gate of their own, for seconds, take no place from the others meanwhile.
+	gated := http.NewServeMux()
+	gated.HandleFunc("/api/v1/plans", p.plan)
+	gated.HandleFunc("/api/v1/deadletters", p.deadLetters)
+	gated.HandleFunc("/api/v1/what-if", p.whatIf)
+	gated.Handle("/", limit(requestsMost, answers))
+
 	all := http.NewServeMux()
 	all.HandleFunc("/api/v1/events", p.events)
-	all.Handle("/", limit(requestsMost, gzhttp.GzipHandler(answers)))
+	all.Handle("/", gzhttp.GzipHandler(gated))
 	return guard(all)
 }
 
