@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"heatobserver/entry"
@@ -148,35 +149,42 @@ func (p *probe) noDecision(ctx context.Context, seen string, plan entry.ID, deci
 	return bad(Fail, hint, "%s; %d of the newest %d plans have a decision in %s", seen, with, others, p.Decisions)
 }
 
-// ttl looks how long the keys of new plans live.
+// ttl looks how long the keys of new plans live, by the median: a key can be older than the oldest publication of its plan
+// that is looked at, and then seems to live shorter than it does.
 func (p *probe) ttl(ctx context.Context) Check {
-	var least, life time.Duration
+	var lives []time.Duration
 	keys, endless := 0, 0
 	_, err := poll(ctx, min(p.Wait, 5*time.Second), func() (bool, error) {
 		plans, err := p.newestPlans(ctx, plansSampled)
 		if err != nil {
 			return false, err
 		}
+		// A plan that is published again soon has no new key: its oldest publication counts.
+		published := map[string]entry.ID{}
 		for _, plan := range plans {
-			left, err := p.redis.PTTL(ctx, p.Prefix+plan.PlanID).Result()
+			published[plan.PlanID] = plan.ID
+		}
+		for planID, id := range published {
+			left, err := p.redis.PTTL(ctx, p.Prefix+planID).Result()
 			switch {
 			case err != nil:
 				return false, err
 			case left == -1:
 				keys, endless = keys+1, endless+1
 			case left > 0:
-				age, err := p.age(ctx, plan.ID)
+				age, err := p.age(ctx, id)
 				if err != nil {
 					return false, err
 				}
-				if keys++; least == 0 || left+age < least {
-					least = left + age
-				}
+				keys, lives = keys+1, append(lives, left+age)
 			}
 		}
-		life = least
 		return keys > 0, nil
 	})
+	var life time.Duration
+	if slices.Sort(lives); len(lives) > 0 {
+		life = lives[len(lives)/2]
+	}
 	switch {
 	case err != nil:
 		return cannot(err)
