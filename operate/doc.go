@@ -15,6 +15,8 @@
 package operate
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -64,6 +66,15 @@ func (o *Operator) Plans() []string {
 		names[i] = p.Plan
 	}
 	return names
+}
+
+// Now is the time of Redis, by which entry IDs are given.
+func (o *Operator) Now(ctx context.Context) (time.Time, error) {
+	now, err := o.client.Time(ctx).Result()
+	if err != nil {
+		return now, fmt.Errorf("ask Redis for the time: %w", err)
+	}
+	return now, nil
 }
 
 // part is the one that a stream which the observer reads belongs to.

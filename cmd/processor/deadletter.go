@@ -45,8 +45,16 @@ type deadletterFilter struct {
 	To     string `placeholder:"TIME" help:"Only those parked before this time."`
 }
 
-func (f deadletterFilter) filter() (out operate.Filter, err error) {
+// filter takes times ago from the clock of Redis, by which dead letters are parked.
+func (f deadletterFilter) filter(ctx context.Context, o *operate.Operator) (out operate.Filter, err error) {
 	out = operate.Filter{Reason: f.Reason, Group: f.Group}
+	if f.From == "" && f.To == "" {
+		return out, nil
+	}
+	now, err := o.Now(ctx)
+	if err != nil {
+		return out, err
+	}
 	for _, bound := range []struct {
 		text string
 		time *time.Time
@@ -54,7 +62,7 @@ func (f deadletterFilter) filter() (out operate.Filter, err error) {
 		if bound.text == "" {
 			continue
 		}
-		if *bound.time, err = operate.ParseTime(bound.text, time.Now()); err != nil {
+		if *bound.time, err = operate.ParseTime(bound.text, now); err != nil {
 			return out, withCode(config.ExitNotCarriedOut, err)
 		}
 	}
@@ -81,15 +89,15 @@ One entry that nobody can handle is a dead letter of each group.`
 
 // Run lists.
 func (c *deadletterList) Run(ctx context.Context, sys *system) error {
-	filter, err := c.filter()
-	if err != nil {
-		return err
-	}
 	if c.Limit < 0 {
 		return usage("--limit %d must not be negative", c.Limit)
 	}
-	filter.Limit = c.Limit
 	return c.with(ctx, sys, func(o *operate.Operator) error {
+		filter, err := c.filter(ctx, o)
+		if err != nil {
+			return err
+		}
+		filter.Limit = c.Limit
 		list, total, err := o.List(ctx, filter)
 		if err != nil {
 			return err
@@ -181,17 +189,22 @@ type deadletterSelection struct {
 	deadletterFilter
 }
 
-func (s deadletterSelection) selection(orElse bool) (sel operate.Selection, err error) {
+// check refuses what contradicts itself before Redis is asked for anything.
+func (s deadletterSelection) check(orElse bool) error {
 	switch {
 	case len(s.IDs) > 0 && (s.All || orElse || s.given()):
-		return sel, usage("give either IDs or --all with filters")
+		return usage("give either IDs or --all with filters")
 	case len(s.IDs) == 0 && !s.All && !orElse:
-		return sel, usage("say which dead letters: IDs, or --all")
+		return usage("say which dead letters: IDs, or --all")
 	}
+	return nil
+}
+
+func (s deadletterSelection) selection(ctx context.Context, o *operate.Operator) (sel operate.Selection, err error) {
 	if sel.IDs, err = operate.ParseIDs(s.IDs); err != nil {
 		return sel, withCode(config.ExitNotCarriedOut, err)
 	}
-	sel.Filter, err = s.filter()
+	sel.Filter, err = s.filter(ctx, o)
 	return sel, err
 }
 
@@ -218,8 +231,7 @@ Ends with 1 when some were refused or gone, and with 2 when --all lacks --yes or
 
 // Run redrives.
 func (c *deadletterRedrive) Run(ctx context.Context, sys *system) error {
-	selection, err := c.selection(false)
-	if err != nil {
+	if err := c.check(false); err != nil {
 		return err
 	}
 	var set []string
@@ -232,6 +244,10 @@ func (c *deadletterRedrive) Run(ctx context.Context, sys *system) error {
 	}
 	unsure := c.All && !c.Yes && !c.DryRun
 	return c.with(ctx, sys, func(o *operate.Operator) error {
+		selection, err := c.selection(ctx, o)
+		if err != nil {
+			return err
+		}
 		report, err := o.Redrive(ctx, selection, set, !c.DryRun && !unsure)
 		if printErr := c.print(sys, report); err == nil {
 			err = printErr
@@ -294,15 +310,11 @@ func (c *deadletterPurge) Run(ctx context.Context, sys *system) error {
 	if c.OlderThan > 0 && c.To != "" {
 		return usage("give either --older-than or --to")
 	}
-	selection, err := c.selection(c.OlderThan > 0)
-	if err != nil {
+	if err := c.check(c.OlderThan > 0); err != nil {
 		return err
 	}
-	if c.OlderThan > 0 {
-		selection.Filter.To = time.Now().Add(-c.OlderThan)
-	}
 	return c.with(ctx, sys, func(o *operate.Operator) error {
-		r, err := o.Purge(ctx, selection, c.Execute)
+		r, err := c.purge(ctx, o)
 		if err != nil && r.Deleted == 0 {
 			return err
 		}
@@ -314,6 +326,18 @@ func (c *deadletterPurge) Run(ctx context.Context, sys *system) error {
 		}
 		return err
 	})
+}
+
+func (c *deadletterPurge) purge(ctx context.Context, o *operate.Operator) (operate.PurgeReport, error) {
+	s := c.deadletterSelection
+	if c.OlderThan > 0 {
+		s.To = "-" + c.OlderThan.String()
+	}
+	selection, err := s.selection(ctx, o)
+	if err != nil {
+		return operate.PurgeReport{}, err
+	}
+	return o.Purge(ctx, selection, c.Execute)
 }
 
 func (c *deadletterPurge) print(sys *system, r operate.PurgeReport) error {
