@@ -32,13 +32,15 @@ func tune(ctx context.Context, cfg config.Runtime, log *slog.Logger) (undo func(
 	}
 }
 
+// HistoryRoom is the GOGC of a walk over a history, in percent.
+const HistoryRoom = 33
+
 // TuneForHistory sets up Go's garbage collector for a walk over a history, which keeps much for long and throws little away.
 // The usual room, as much again as what is alive, would let memory go by the length of the walk: a short one ends before
 // the room is full. A third of it costs a few percent of speed. A GOGC that is given stays. undo puts back what was before.
 func TuneForHistory(ctx context.Context, cfg config.Runtime, log *slog.Logger) (undo func()) {
-	const third = 33
 	if !cfg.GCGiven {
-		cfg.GCPercent = third
+		cfg.GCPercent = HistoryRoom
 	}
 	return tune(ctx, cfg, log)
 }

@@ -7,8 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -16,7 +16,6 @@ import (
 
 	"heatobserver/app"
 	"heatobserver/archive"
-	"heatobserver/config"
 	"heatobserver/replay"
 )
 
@@ -44,7 +43,7 @@ type replayed struct {
 // Run replays and prints a replayed.
 func (c *replayingCommand) Run(ctx context.Context) (err error) {
 	if os.Getenv("GOGC") == "" {
-		defer app.TuneForHistory(ctx, config.Runtime{}, slog.New(slog.DiscardHandler))()
+		debug.SetGCPercent(app.HistoryRoom)
 	}
 	source, end, err := c.source()
 	if err != nil {
