@@ -4,8 +4,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	"heatobserver/entry"
 	"heatobserver/internal/redistest"
 )
 
@@ -50,4 +52,26 @@ func TestNameThatMoves(t *testing.T) {
 			eventually(t, "both are answered", func() bool { return w.admin.XLen(w.ctx, "out").Val() == 2 && w.pending() == 0 })
 		})
 	}
+}
+
+// TestPlainMessageToANameThatMoves: a message that answers nothing is sent once, and what a replica refused costs the connection
+// to it, so that the next meets the primary.
+func TestPlainMessageToANameThatMoves(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	proxy, client := w.through(nil)
+	pub := w.publisher(client)
+	plain := func() error {
+		return pub.Publish("out", message.NewMessage("plain", message.Payload(entry.Make("a", "b"))))
+	}
+	require.NoError(t, plain()) // its connection is kept
+	old := w.server
+	b := redistest.Start(t)
+	b.Replica(old)
+	b.Promote()
+	old.Replica(b)
+	proxy.Target(b.Addr())
+	require.ErrorContains(t, plain(), "READONLY")
+	require.NoError(t, plain())
+	require.EqualValues(t, 2, b.Client().XLen(w.ctx, "out").Val())
 }

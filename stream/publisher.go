@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -147,7 +146,7 @@ func (p *Publisher) add(topic string, messages []*message.Message) error {
 	}
 	ctx := messages[0].Context()
 	pipe := p.client.Pipeline()
-	replies := make([]bytes.Buffer, len(messages))
+	replies := make([]rawReply, len(messages))
 	for i, m := range messages {
 		fields, err := p.cfg.Codec.Encode(m)
 		if err != nil {
@@ -170,7 +169,7 @@ func (p *Publisher) add(topic string, messages []*message.Message) error {
 	}
 	_, err := pipe.Exec(ctx)
 	for i := 0; err == nil && i < len(replies); i++ {
-		err = rawError(replies[i].Bytes())
+		err = rawError(replies[i].bytes)
 	}
 	if err != nil {
 		p.cfg.Events.Failed("publish")
