@@ -41,7 +41,7 @@ func TestEveryAllowedValue(t *testing.T) {
 				require.NoError(t, err)
 				p.atEnd("redis client", p.client.Close)
 				p.metrics = newMetrics(cfg.Late.MaxWait, []string{cfg.Groups.Early, cfg.Groups.Late})
-				p.clock = &clock{client: p.client, trip: p.metrics.roundTrip}
+				p.clock = newClock(p.client, p.metrics.roundTrip)
 				var running sync.WaitGroup
 				require.NoError(t, p.build(context.Background(), &running))
 				router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})

@@ -123,6 +123,7 @@ func (p *processor) addHandler(router *message.Router, o observer) error {
 	}
 	p.atEnd("publisher of the "+name+" handler", publisher.Close)
 	routed := router.AddHandler(name, p.cfg.Streams.Plan, subscriber, p.cfg.Streams.Observed, p.tracer.Publisher(publisher), o.handle)
+	routed.AddMiddleware(p.clock.hold)
 	routed.AddMiddleware(p.tracer.Outermost()...)
 	routed.AddMiddleware(middleware.Bundled(p.tracer.Bundle(middleware.BundleHandler(o.bundle)), p.metrics.handler(name), log))
 	routed.AddMiddleware(middleware.Metrics(p.metrics.handler(name)))

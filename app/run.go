@@ -150,7 +150,7 @@ func Run(ctx context.Context, cfg config.Config, opts Options) (err error) {
 	running.Go(func() { page.Run(paging) })
 	p.atEnd("status page", func() error { stopPaging(); return nil }) // or its readers would hold the server up
 
-	p.clock = &clock{client: p.client, trip: p.metrics.roundTrip}
+	p.clock = newClock(p.side, p.metrics.roundTrip)
 	if err := p.clock.measure(ctx); err != nil {
 		p.log.WarnContext(ctx, "Redis does not answer; trying until it does", "redis", cfg.Redis.Where(), "err", err)
 	}
