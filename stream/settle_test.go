@@ -7,6 +7,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"heatobserver/internal/redistest"
 )
 
 func (s bench) settle(what string, ids ...any) int {
@@ -84,6 +86,24 @@ func TestDead(t *testing.T) {
 		require.Equal(t, []string{"1-2 other", "1-5 me"}, s.pending())
 		require.Zero(t, s.client.Exists(s.ctx, "mark:1-5").Val())
 	})
+}
+
+// TestMayNotLook: who may not see whose an entry is gets an error and settles nothing: that is no "pending nowhere".
+func TestMayNotLook(t *testing.T) {
+	server := redistest.Start(t, redistest.WithACL("blind", "on", ">secret", "~*", "&*", "+@all", "-xpending"))
+	s := newBench(t, backend{real: true, client: server.Client(), server: server}, "1-1")
+	blind := s
+	blind.client = server.NewClient(func(o *redis.Options) { o.Username, o.Password = "blind", "secret" })
+	_, err := blind.park("1-1")
+	require.True(t, isReply(err), "park: %v", err)
+	err = parkedScript.Run(s.ctx, blind.client, []string{"in", "totals", "mark:1-1"}, "g", "me", "1-1", 60000, "ask").Err()
+	require.True(t, isReply(err), "park in steps: %v", err)
+	err = settleScript.Run(s.ctx, blind.client, []string{"in", "totals"}, "g", "me", "drop", "1-1").Err()
+	require.True(t, isReply(err), "drop: %v", err)
+	require.Equal(t, []string{"1-1 me"}, s.pending())
+	got, err := s.park("1-1")
+	require.NoError(t, err)
+	require.Equal(t, "W", got)
 }
 
 func (s bench) idle(id string) time.Duration {

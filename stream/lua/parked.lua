@@ -12,7 +12,9 @@ if ARGV[5] == 'done' then
   redis.pcall('HINCRBY', KEYS[2], 'dead:' .. group, 1)
   return 'W'
 end
+-- NOGROUP, which is said of a missing stream too, counts as pending nowhere: p[1] is nil then
 local p = redis.pcall('XPENDING', stream, group, id, id, 1)
+if p.err and not string.find(p.err, 'NOGROUP', 1, true) then return p end
 local owner = p[1] and p[1][2]
 if owner and owner ~= me then return 'F' end
 if redis.call('EXISTS', KEYS[3]) == 1 then

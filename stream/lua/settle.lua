@@ -11,6 +11,7 @@ for i = 4, #ARGV do
     ids[#ids + 1] = ARGV[i]
   else
     local p = redis.pcall('XPENDING', KEYS[1], group, ARGV[i], ARGV[i], 1)
+    if p.err and not string.find(p.err, 'NOGROUP', 1, true) then return p end
     if p[1] and p[1][2] == me then ids[#ids + 1] = ARGV[i] end
   end
 end
