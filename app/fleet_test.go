@@ -83,3 +83,22 @@ func TestFleetLimitFailsOpen(t *testing.T) {
 		return context.DeadlineExceeded
 	})
 }
+
+// A moment that a few workers cannot have come to, because it is of a clock that was ahead or of a lower limit, holds nobody
+// up; one that they can have come to does.
+func TestFleetLimitFromAnotherClock(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	wait := func(ahead time.Duration) time.Duration {
+		now, err := rdb.Time(t.Context()).Result()
+		require.NoError(t, err)
+		require.NoError(t, rdb.Set(t.Context(), "throttle:test", now.Add(ahead).UnixMicro(), 0).Err())
+		limiter := app.Patient(app.NewFleetLimiter(rdb, "throttle:test", 1000, slog.New(slog.DiscardHandler)), patience)
+		begun := time.Now()
+		require.NoError(t, limiter.Wait(t.Context()))
+		return time.Since(begun)
+	}
+	require.Less(t, wait(2*time.Minute), time.Minute)
+	require.Greater(t, wait(4*time.Second), time.Second)
+}
