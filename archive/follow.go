@@ -41,8 +41,15 @@ type Progress struct {
 	Gaps    int
 }
 
+// A page is as many entries as make about pageBytes, so that memory does not depend on how large entries are. The first one is
+// small, because nothing is known yet, and each begins with an entry that is known, so that there are two at least.
 const (
-	page      = 1000 // entries asked for at once
+	firstPage = 16
+	maxPage   = 1000
+	pageBytes = 4 << 20
+)
+
+const (
 	blockFor  = time.Second
 	retryWait = time.Second
 	pollEvery = 200 * time.Millisecond // where one command cannot wait for all streams
@@ -51,7 +58,8 @@ const (
 
 // Follow appends to the archive what comes into the streams, until ctx ends, which is no error. While one of them cannot be
 // read it tries again, and reads the others; what stops it is the disk, a second writer, or a damaged archive. What was read
-// is on disk when Follow returns. The client stays the caller's; its retries must be off or harmless: only reading commands are sent.
+// is on disk when Follow returns. The client stays the caller's; its retries must be off or harmless: only reading commands
+// are sent.
 func Follow(ctx context.Context, client redis.UniversalClient, c FollowConfig) (p Progress, err error) {
 	f := &follower{client: client, c: c}
 	defer func() {
@@ -92,7 +100,7 @@ func (f *follower) open(ctx context.Context, dir string, streams Streams) error 
 		if err != nil {
 			return err
 		}
-		f.writers = append(f.writers, &followed{writer: w})
+		f.writers = append(f.writers, &followed{writer: w, count: firstPage})
 		f.c.Logger.InfoContext(ctx, "archiving", "dir", dir, "stream", stream, "after", w.pos.String())
 	}
 	return nil
@@ -117,6 +125,7 @@ func waitLock(ctx context.Context, dir string) (*os.File, error) {
 type followed struct {
 	*writer
 	failing bool // to be read
+	count   int  // of entries that are asked for
 }
 
 type follower struct {
@@ -208,7 +217,7 @@ func (f *follower) read(ctx context.Context, writers []*followed) (more bool, er
 		if w.pos == (entry.ID{}) {
 			infos[i] = pipe.XInfoStream(asking, w.stream)
 		}
-		pages[i] = pipe.Do(asking, "XRANGE", w.stream, w.pos.String(), "+", "COUNT", page)
+		pages[i] = pipe.Do(asking, "XRANGE", w.stream, w.pos.String(), "+", "COUNT", w.count)
 	}
 	_, _ = pipe.Exec(asking) // each command has its own error
 	for i, w := range writers {
@@ -243,12 +252,14 @@ func (f *follower) take(ctx context.Context, w *followed, answer *redis.Cmd, inf
 	}
 	at := w.pos
 	first := true // it may have a gap before it
+	size := 0
 	for _, raw := range reply {
 		id, fields, err := parseEntry(f.fields[:0], raw)
 		if err != nil {
 			return false, &remoteError{fmt.Errorf("read stream %s: %w", w.stream, err)}
 		}
 		f.fields = fields
+		size += len(fields)
 		if id == at {
 			first = false // nothing is missing before the next
 			continue
@@ -270,7 +281,11 @@ func (f *follower) take(ctx context.Context, w *followed, answer *redis.Cmd, inf
 		first = false
 		f.done.Entries[w.kind]++
 	}
-	return len(reply) == page, nil
+	full = len(reply) == w.count
+	if size > 0 {
+		w.count = min(max(2, len(reply)*pageBytes/size), maxPage, 4*w.count)
+	}
+	return full, nil
 }
 
 // trimmedBefore reports whether something can have stood between a position that is gone and the first entry. Before the

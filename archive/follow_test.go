@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func TestOnceEndsOnABusySystem(t *testing.T) {
 	server := redistest.Start(t)
 	others, client := server.Client(), redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	fill(t, others, names[0], 0, 2*page+500)
+	fill(t, others, names[0], 0, 2*maxPage+500)
 	b := &busy{}
 	b.write = func() {
 		if b.passes < 100 { // a follower that does not end would else hold up the tests
@@ -45,8 +46,59 @@ func TestOnceEndsOnABusySystem(t *testing.T) {
 	}
 	client.AddHook(b)
 	p := once(t, client, t.TempDir())
-	require.EqualValues(t, 2*page+500, p.Entries[0], "the whole stream")
+	require.EqualValues(t, 2*maxPage+500, p.Entries[0], "the whole stream")
 	require.Less(t, b.passes, 10)
+}
+
+// largest keeps the size of the largest page.
+type largest struct {
+	busy
+	bytes int
+}
+
+func (l *largest) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, c := range cmds {
+			page, isPage := c.(*redis.Cmd)
+			if !isPage {
+				continue
+			}
+			size := 0
+			for _, raw := range page.Val().([]any) {
+				_, fields, err := parseEntry(nil, raw)
+				if err != nil {
+					return err
+				}
+				size += len(fields)
+			}
+			l.bytes = max(l.bytes, size)
+		}
+		return err
+	}
+}
+
+// TestLargeEntries: what is held in memory does not depend on how large entries are.
+func TestLargeEntries(t *testing.T) {
+	const n, size = 200, 300_000
+	server := redistest.Start(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	large := strings.Repeat("x", size)
+	pipe := client.Pipeline()
+	for range n {
+		pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: names[replay.Plans], Values: []string{"plan_id", large}})
+	}
+	_, err := pipe.Exec(t.Context())
+	require.NoError(t, err)
+	l := &largest{}
+	client.AddHook(l)
+	dir := t.TempDir()
+	require.EqualValues(t, n, once(t, client, dir).Entries[replay.Plans])
+	require.Less(t, l.bytes, 2*pageBytes)
+	got, err := read(t, dir, replay.Plans, replay.Everything)
+	require.NoError(t, err)
+	require.Len(t, got, n)
 }
 
 // TestAStreamThatCannotBeRead keeps none of the others from being archived, and is archived itself when it can be.
@@ -58,11 +110,11 @@ func TestAStreamThatCannotBeRead(t *testing.T) {
 	for i := range together { // so that there is more than one pipeline
 		part := Partition{Tag: fmt.Sprint(i), Plans: fmt.Sprintf("plans:{%d}", i), Observations: fmt.Sprintf("observed:{%d}", i)}
 		c.Partitions = append(c.Partitions, part)
-		fill(t, client, part.Plans, 0, page+1) // so that there is more than one page
+		fill(t, client, part.Plans, 0, maxPage+1) // so that there is more than one page
 	}
 	p, err := Follow(t.Context(), client, c)
 	require.ErrorContains(t, err, "read stream decisions: WRONGTYPE")
-	require.EqualValues(t, together*(page+1), p.Entries[replay.Plans])
+	require.EqualValues(t, together*(maxPage+1), p.Entries[replay.Plans])
 
 	var log logtest.Log
 	c.Until, c.Logger = false, slog.New(slog.NewTextHandler(&log, nil))
@@ -77,8 +129,8 @@ func TestAStreamThatCannotBeRead(t *testing.T) {
 		}, time.Minute, 20*time.Millisecond)
 	}
 	for i, part := range c.Partitions {
-		fill(t, client, part.Plans, page+1, 100)
-		archived(partDir(c.Dir, part.Tag), replay.Plans, page+101)
+		fill(t, client, part.Plans, maxPage+1, 100)
+		archived(partDir(c.Dir, part.Tag), replay.Plans, maxPage+101)
 		require.Len(t, log.Lines("level=WARN", "stream=decisions", "WRONGTYPE"), 1, "after partition %d", i)
 	}
 	require.NoError(t, client.Del(t.Context(), names[replay.Decisions]).Err())
