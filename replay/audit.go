@@ -79,7 +79,8 @@ type planEntry struct {
 }
 
 type recorded struct {
-	id entry.ID
+	id   entry.ID
+	plan entry.ID // of the range, that this one or one shortly before is about; zero for none
 }
 
 type uuid struct {
@@ -265,13 +266,26 @@ func (a *auditor) observe(e *Entry) {
 	key := uuid{o.Point, o.PlanID}
 	last, twice := a.last[key]
 	twice = twice && e.ID.Ms-last.id.Ms < uint64(a.DedupeTTL.Milliseconds())
+	p := a.byID[planEntry{o.SourceID, o.PlanID}]
+	now := recorded{id: e.ID}
+	switch {
+	case p != nil:
+		now.plan = o.SourceID
+	case twice: // whoever it was that recorded the plan again
+		now.plan = last.plan
+	}
 	// Whoever was first holds back the others: another observer, and we for an earlier publication.
-	a.last[key] = recorded{id: e.ID}
+	a.last[key] = now
 	a.expire.push(struct {
 		key uuid
 		id  entry.ID
 	}{key, e.ID})
-	p := a.byID[planEntry{o.SourceID, o.PlanID}]
+	if twice && now.plan != zeroID {
+		a.audit.Doubled++
+		a.find(Finding{Kind: Doubled, Point: o.Point.String(), PlanID: o.PlanID, Plan: now.plan.String(),
+			Recorded: []string{last.id.String(), e.ID.String()},
+			Why:      fmt.Sprintf("recorded twice, %d ms apart, within the dedupe TTL of %v", e.ID.Ms-last.id.Ms, a.DedupeTTL)})
+	}
 	switch {
 	case o.SourceID == zeroID:
 		a.audit.Foreign++
@@ -284,12 +298,6 @@ func (a *auditor) observe(e *Entry) {
 	}
 	a.audit.Recorded++
 	p.seen[o.Point] = true
-	if twice {
-		a.audit.Doubled++
-		a.find(Finding{Kind: Doubled, Point: o.Point.String(), PlanID: o.PlanID, Plan: o.SourceID.String(),
-			Recorded: []string{last.id.String(), e.ID.String()},
-			Why:      fmt.Sprintf("recorded twice, %d ms apart, within the dedupe TTL of %v", e.ID.Ms-last.id.Ms, a.DedupeTTL)})
-	}
 	a.judge(e.ID, &o)
 }
 

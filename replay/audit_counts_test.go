@@ -113,6 +113,25 @@ func TestAuditCounts(t *testing.T) {
 			why:  []string{"recorded twice, 9999 ms apart, within the dedupe TTL of 10s"},
 		},
 		{
+			name: "doubled by another observer, whoever was first, and behind the grace",
+			history: func(m *memory) {
+				a, b := m.plan(begin, "a"), m.plan(begin, "b")
+				m.observed(begin+1, a, "a", event.Early, event.Missing, 0)
+				m.observed(begin+2, entry.ID{}, "a", event.Early, event.Missing, 0)
+				m.observed(begin+3, entry.ID{}, "b", event.Early, event.Missing, 0)
+				m.observed(begin+4, b, "b", event.Early, event.Missing, 0)
+				m.observed(begin+5, entry.ID{}, "c", event.Early, event.Missing, 0)
+				m.observed(begin+6, entry.ID{}, "c", event.Early, event.Missing, 0) // about whose plan nothing is known
+				m.observed(begin+2000, a, "a", event.Late, event.Timeout, 2000)
+				m.observed(begin+2000, b, "b", event.Late, event.Timeout, 2000)
+				m.observed(begin+62_001, entry.ID{}, "a", event.Late, event.Timeout, 2000)
+				m.observed(begin+62_002, entry.ID{}, "a", event.Late, event.Timeout, 2000)
+				m.observed(begin+602_000, entry.ID{}, "b", event.Late, event.Timeout, 2000) // its key is gone
+			},
+			want: replay.Audit{Plans: 2, Recorded: 4, Agree: 4, Doubled: 4, Foreign: 7},
+			why:  []string{"recorded twice, 1 ms", "recorded twice, 1 ms", "recorded twice, 60001 ms", "recorded twice, 1 ms"},
+		},
+		{
 			name: "grace ends a minute behind the deadline",
 			history: func(m *memory) {
 				a := m.plan(begin, "a")
