@@ -57,6 +57,7 @@ type Audit struct {
 	Unprovable int64 // redis_error, recorded since the audit began, or decisions of that time are trimmed
 	Unjudged   int64 // published before the recording that still exists begins
 	Foreign    int64 // observations without source_id
+	Overdue    int64 // observations of plans of the range that were recorded after the grace, which Missing may hold too
 	Unmatched  int64 // observations of plans of the range that are trimmed
 	BadRecords int64
 	Malformed  int64
@@ -213,10 +214,9 @@ func (a *auditor) publish(e *Entry) {
 
 // settle gives up the wait for observations that should have been written by t.
 func (a *auditor) settle(t int64) {
-	wait := (a.MaxWait + a.Grace).Milliseconds()
 	for a.open.len() > 0 {
 		p := *a.open.first()
-		if int64(p.plan.ID.Ms)+wait >= t {
+		if !a.overdue(int64(p.plan.ID.Ms), t) {
 			break
 		}
 		a.open.pop()
@@ -227,11 +227,16 @@ func (a *auditor) settle(t int64) {
 			}
 		}
 	}
-	for a.expire.len() > 0 && int64(a.expire.first().id.Ms)+a.DedupeTTL.Milliseconds()+wait < t {
+	for a.expire.len() > 0 && int64(a.expire.first().id.Ms)+(a.DedupeTTL+a.MaxWait+a.Grace).Milliseconds() < t {
 		if e := a.expire.pop(); a.last[e.key].id == e.id {
 			delete(a.last, e.key)
 		}
 	}
+}
+
+// overdue says whether the grace of a plan has passed.
+func (a *auditor) overdue(published, t int64) bool {
+	return published+(a.MaxWait+a.Grace).Milliseconds() < t
 }
 
 func (a *auditor) absent(p *publication, point event.Point) {
@@ -247,7 +252,8 @@ func (a *auditor) absent(p *publication, point event.Point) {
 	default:
 		a.audit.Missing++
 		a.find(Finding{Kind: NotRecorded, Point: point.String(), PlanID: p.plan.PlanID, Plan: p.plan.ID.String(),
-			Why: "never recorded: dropped at saturation, given up as a dead letter, or lost; the streams of history do not say which"})
+			Why: fmt.Sprintf("not recorded within %v of its deadline: late, dropped at saturation, given up as a dead letter, or lost; "+
+				"the streams of history do not say which", a.Grace)})
 	}
 }
 
@@ -291,7 +297,11 @@ func (a *auditor) observe(e *Entry) {
 		a.audit.Foreign++
 		return
 	case p == nil:
-		if a.plans.Contains(o.SourceID) {
+		switch {
+		case !a.plans.Contains(o.SourceID):
+		case a.overdue(int64(o.SourceID.Ms), int64(e.ID.Ms)):
+			a.audit.Overdue++
+		default:
 			a.audit.Unmatched++
 		}
 		return

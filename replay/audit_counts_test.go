@@ -34,14 +34,14 @@ func TestAuditCounts(t *testing.T) {
 			name:    "a millisecond earlier it is missing",
 			history: func(m *memory) { m.plan(997_000, "a") },
 			want:    replay.Audit{Plans: 1, Missing: 2},
-			why:     []string{"never recorded", "never recorded"},
+			why:     []string{"not recorded within 1m0s of its deadline", "not recorded within 1m0s of its deadline"},
 		},
 		{
 			name:    "a tolerance of more than a second counts for that too",
 			change:  func(s *replay.AuditSettings) { s.Tolerance = 2 * time.Second },
 			history: func(m *memory) { m.plan(996_000, "a"); m.plan(996_001, "b") },
 			want:    replay.Audit{Plans: 2, Missing: 2, Undecided: 2},
-			why:     []string{"never recorded", "never recorded"},
+			why:     []string{"not recorded within 1m0s of its deadline", "not recorded within 1m0s of its deadline"},
 		},
 		{
 			name: "before the recording begins nothing can be missing",
@@ -53,7 +53,7 @@ func TestAuditCounts(t *testing.T) {
 				m.decision(begin, "c", "0.5")
 			},
 			want: replay.Audit{Plans: 2, Recorded: 1, Agree: 1, Unjudged: 2, Missing: 1},
-			why:  []string{"never recorded"},
+			why:  []string{"not recorded within 1m0s of its deadline"},
 		},
 		{
 			name: "before the decisions begin nothing can be proved",
@@ -80,7 +80,7 @@ func TestAuditCounts(t *testing.T) {
 				m.plan(begin+602_000, "a") // both are gone
 			},
 			want: replay.Audit{Plans: 3, Recorded: 2, Agree: 2, Held: 2, Missing: 2},
-			why:  []string{"never recorded", "never recorded"},
+			why:  []string{"not recorded within 1m0s of its deadline", "not recorded within 1m0s of its deadline"},
 		},
 		{
 			name: "the last one counts",
@@ -126,10 +126,13 @@ func TestAuditCounts(t *testing.T) {
 				m.observed(begin+2000, b, "b", event.Late, event.Timeout, 2000)
 				m.observed(begin+62_001, entry.ID{}, "a", event.Late, event.Timeout, 2000)
 				m.observed(begin+62_002, entry.ID{}, "a", event.Late, event.Timeout, 2000)
+				m.observed(begin+62_003, a, "a", event.Late, event.Timeout, 2000)
 				m.observed(begin+602_000, entry.ID{}, "b", event.Late, event.Timeout, 2000) // its key is gone
 			},
-			want: replay.Audit{Plans: 2, Recorded: 4, Agree: 4, Doubled: 4, Foreign: 7},
-			why:  []string{"recorded twice, 1 ms", "recorded twice, 1 ms", "recorded twice, 60001 ms", "recorded twice, 1 ms"},
+			want: replay.Audit{Plans: 2, Recorded: 4, Agree: 4, Doubled: 5, Foreign: 7, Overdue: 1},
+			why: []string{
+				"recorded twice, 1 ms", "recorded twice, 1 ms", "recorded twice, 60001 ms", "recorded twice, 1 ms", "recorded twice, 1 ms",
+			},
 		},
 		{
 			name: "grace ends a minute behind the deadline",
@@ -138,8 +141,8 @@ func TestAuditCounts(t *testing.T) {
 				m.observed(begin+62_000, a, "a", event.Early, event.Missing, 0)
 				m.observed(begin+62_001, a, "a", event.Late, event.Timeout, 2000)
 			},
-			want: replay.Audit{Plans: 1, Recorded: 1, Agree: 1, Missing: 1, Unmatched: 1},
-			why:  []string{"never recorded"},
+			want: replay.Audit{Plans: 1, Recorded: 1, Agree: 1, Missing: 1, Overdue: 1},
+			why:  []string{"not recorded within 1m0s of its deadline"},
 		},
 		{
 			name: "a timeout misses a hash by the tolerance, and by more",
@@ -237,7 +240,7 @@ func TestAuditCounts(t *testing.T) {
 				m.add(replay.Plans, begin, entry.Make("plan_id", ""))
 				m.add(replay.Observations, begin, entry.Make("obs_point", "nowhere"))
 				m.observed(begin+1, entry.ID{}, "b", event.Late, event.Timeout, 2000)
-				m.observed(begin+2, entry.ID{Ms: 1}, "c", event.Late, event.Timeout, 2000)
+				m.observed(begin+2, entry.ID{Ms: begin - 61_998}, "c", event.Late, event.Timeout, 2000)
 				m.add(replay.Decisions, begin+3, entry.Make("heat_score", "0.5"))
 			},
 			want: replay.Audit{Malformed: 1, BadRecords: 1, Foreign: 1, Unmatched: 1},
@@ -250,7 +253,7 @@ func TestAuditCounts(t *testing.T) {
 				m.plan(begin, "b")
 			},
 			want: replay.Audit{Plans: 2, Missing: 4},
-			why:  []string{"never recorded"},
+			why:  []string{"not recorded within 1m0s of its deadline"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

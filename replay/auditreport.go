@@ -21,6 +21,7 @@ type AuditReport struct {
 	Unprovable int64       `json:"unprovable"`
 	Unjudged   int64       `json:"plans_before_recording"`
 	Foreign    int64       `json:"observations_of_others"`
+	Overdue    int64       `json:"observations_after_grace"`
 	Unmatched  int64       `json:"observations_without_plan"`
 	BadRecords int64       `json:"malformed_observations"`
 	Matrix     []MatrixRow `json:"matrix"`
@@ -41,7 +42,7 @@ func (a *Audit) Report() AuditReport {
 	r := AuditReport{
 		Plans: a.Plans, Malformed: a.Malformed, Recorded: a.Recorded, Agree: a.Agree, Within: a.Within, Disagree: a.Disagree,
 		Missing: a.Missing, Doubled: a.Doubled, Held: a.Held, Undecided: a.Undecided, Unprovable: a.Unprovable, Unjudged: a.Unjudged,
-		Foreign: a.Foreign, Unmatched: a.Unmatched, BadRecords: a.BadRecords, Matrix: []MatrixRow{}, Findings: a.Findings,
+		Foreign: a.Foreign, Overdue: a.Overdue, Unmatched: a.Unmatched, BadRecords: a.BadRecords, Matrix: []MatrixRow{}, Findings: a.Findings,
 	}
 	if r.Findings == nil {
 		r.Findings = []Finding{}

@@ -79,7 +79,7 @@ func TestGoldenAudit(t *testing.T) {
 	counts := map[string]int64{
 		"plans": a.Plans, "recorded": a.Recorded, "agree": a.Agree, "within": a.Within, "disagree": a.Disagree, "missing": a.Missing,
 		"doubled": a.Doubled, "held": a.Held, "undecided": a.Undecided, "unprovable": a.Unprovable, "unjudged": a.Unjudged,
-		"foreign": a.Foreign, "unmatched": a.Unmatched, "bad_records": a.BadRecords, "malformed": a.Malformed,
+		"foreign": a.Foreign, "overdue": a.Overdue, "unmatched": a.Unmatched, "bad_records": a.BadRecords, "malformed": a.Malformed,
 	}
 	golden(t, "audit.json", map[string]any{"counts": counts, "matrix": matrix, "findings": a.Findings})
 }

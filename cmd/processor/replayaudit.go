@@ -111,6 +111,7 @@ func printAudit(out *printer, r replay.AuditReport, s replay.AuditSettings) {
 		{r.Undecided, "not expected yet: too near to the end of the history"},
 		{r.Unjudged, "not expected: published before the recording that is left"},
 		{r.Foreign, "of other observers, without source_id"},
+		{r.Overdue, fmt.Sprintf("recorded more than %v after the deadline, so that they may be among the missing: see --grace", s.Grace)},
 		{r.Unmatched, "of plans that are trimmed"},
 		{r.BadRecords, "malformed"},
 	} {
