@@ -76,6 +76,7 @@ func TestDemoObservesEveryPlan(t *testing.T) {
 
 // A plan that was observed within the last minutes is a duplicate: whoever tries the demo twice is to see it twice.
 func TestDemoShowsItAgain(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	demo := func(more ...string) finalLine {
 		t.Helper()

@@ -13,6 +13,7 @@ import (
 )
 
 func TestLoadReportsOfferedAndWritten(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	env := []string{"REDIS_URL=" + server.URL()}
 	code, stdout, stderr := processor(t, env, "load", "--json", "--rate", "300", "--burst", "200@500ms", "--duration", "1s", "--delay", "50ms")

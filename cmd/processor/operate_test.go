@@ -59,6 +59,7 @@ var changing = regexp.MustCompile(`("time": |_seconds": )[^,\n]+`)
 func steady(s string) string { return changing.ReplaceAllString(s, "${1}0") }
 
 func TestDeadletterCommands(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.dead("1700000000000-0", "no_symbol", "p28_early", "1699999999000-0", "no symbol", `{"plan_id":"p1","R_net":"1.5"}`)
 	w.dead("1700000001000-0", "bad_field", "p28_late", "1699999999000-1", "plan_id has \x1b[31mcontrol\u009b characters",
@@ -118,6 +119,7 @@ func TestDeadletterCommands(t *testing.T) {
 }
 
 func TestGroupCommands(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const plans = "quantum:stream:apply.plan"
 	now := time.Now()

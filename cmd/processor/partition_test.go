@@ -17,6 +17,7 @@ import (
 
 // What an operator does on three partitions: most commands are about all of them, the others name what to say.
 func TestCommandsOnPartitions(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const plan = "quantum:stream:apply.plan"
 	w.environ = append(w.environ, "P28_PLAN_STREAMS="+plan+":{k}*3")

@@ -144,6 +144,7 @@ func TestReplay(t *testing.T) {
 // TestReplayIntoStream: the entries are those of --observations, with the time of each in its ID, and never in a live
 // stream.
 func TestReplayIntoStream(t *testing.T) {
+	t.Parallel()
 	w := newRecorded(t)
 	before := w.state()
 	for _, live := range []string{
@@ -210,6 +211,7 @@ func TestReplayThatCannotBe(t *testing.T) {
 
 // TestReplayAudit: of the recorded history one observation is missing, one doubled, and one disagrees.
 func TestReplayAudit(t *testing.T) {
+	t.Parallel()
 	w := newRecorded(t)
 	before, dir := w.state(), w.archived()
 	for name, args := range map[string][]string{"audit.txt": nil, "audit.json": {"--json"}} {
@@ -236,6 +238,7 @@ func TestReplayAudit(t *testing.T) {
 }
 
 func TestReplayWhatIf(t *testing.T) {
+	t.Parallel()
 	w := newRecorded(t)
 	before, dir := w.state(), w.archived()
 	for name, args := range map[string][]string{

@@ -55,6 +55,7 @@ func TestWhichPlans(t *testing.T) {
 
 // A stand-in in the group of a live service would take from it what it never gives back.
 func TestStandInsKeepOffLiveServices(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client()
 	for _, tc := range []struct{ name, command, stream, group, consumer string }{
@@ -103,6 +104,7 @@ func TestStandInsKeepOffLiveServices(t *testing.T) {
 
 // Decisions of stand-ins would become heat of a live heat bridge, and theirs take its entries away.
 func TestDecisionsOfOthersStayTheirs(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client()
 	require.NoError(t, client.XGroupCreateMkStream(t.Context(), pipeline.DecisionStream, pipeline.BridgeGroup, "0").Err())
