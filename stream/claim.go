@@ -180,7 +180,7 @@ func (s *subscription) claimOnce(
 		s.noteUncertain(err)
 		return "", nil, fmt.Errorf("claim entries of %s: %w", s.stream, err)
 	}
-	size.saw(len(t.entries), len(raw))
+	size.saw(len(t.entries), len(raw), replyBytes)
 	s.noteTaken(t, time.Since(start))
 	return next, s.take(t.entries, t.counts), nil
 }
@@ -302,7 +302,7 @@ func (s *subscription) recoverSome(ctx context.Context, from entry.ID, n int) (n
 	if err != nil {
 		return from, nil, fmt.Errorf("fetch again what is pending for %s: %w", s.cfg.Consumer, err)
 	}
-	s.sizing.saw(len(t.entries), len(raw))
+	s.sizing.saw(len(t.entries), len(raw), replyBytes)
 	s.noteTaken(t, time.Since(start))
 	return next, s.take(t.entries, t.counts), nil
 }

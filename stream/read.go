@@ -9,25 +9,22 @@ import (
 // A reply that takes entries is to make about replyBytes, however large they are: what is large, too large to be a plan
 // even, must not take all memory, here or in the process that comes after one that died of it. The first one is small,
 // because nothing is known yet.
-const (
-	replyBytes = 8 << 20
-	firstReply = 64
-)
+const replyBytes = 8 << 20
 
-// sizing is how many entries such replies may bring.
+// sizing is how many entries a reply may bring, by what those before have brought.
 type sizing struct{ most int }
 
 func (z *sizing) limit(n int) int {
 	if z.most == 0 {
-		z.most = firstReply
+		z.most = firstPage
 	}
 	return min(n, z.most)
 }
 
-// saw is told what a reply has brought.
-func (z *sizing) saw(entries, size int) {
+// saw is told what a reply has brought, and how many bytes one is to make.
+func (z *sizing) saw(entries, size, want int) {
 	if entries > 0 {
-		z.most = max(1, min(entries*replyBytes/size, 4*z.most))
+		z.most = max(1, min(entries*want/size, 4*z.most))
 	}
 }
 
@@ -107,7 +104,7 @@ func (s *subscription) readOnce(ctx context.Context, n int) ([]Entry, error) {
 		s.noteUncertain(err)
 		return nil, fmt.Errorf("read %s for group %s: %w", s.stream, s.cfg.Group, err)
 	}
-	s.sizing.saw(len(entries), len(raw))
+	s.sizing.saw(len(entries), len(raw), replyBytes)
 	if len(entries) > 0 {
 		s.cfg.Events.Read(s.stream, s.cfg.Group, len(entries), true, time.Since(start))
 	}

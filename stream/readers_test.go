@@ -190,17 +190,17 @@ func TestRepliesThatAreNone(t *testing.T) {
 // TestSizing: few at first, then as many as make a reply of some megabytes, growing in steps; nothing is learnt of nothing.
 func TestSizing(t *testing.T) {
 	var z sizing
-	require.Equal(t, []int{5, firstReply}, []int{z.limit(5), z.limit(512)})
-	z.saw(0, 5)
-	require.Equal(t, firstReply, z.limit(512))
-	z.saw(1, 100)
-	require.Equal(t, 4*firstReply, z.limit(512))
-	z.saw(256, 256*100)
+	require.Equal(t, []int{5, firstPage}, []int{z.limit(5), z.limit(512)})
+	z.saw(0, 5, replyBytes)
+	require.Equal(t, firstPage, z.limit(512))
+	z.saw(1, 100, replyBytes)
+	require.Equal(t, 4*firstPage, z.limit(512))
+	z.saw(256, 256*100, replyBytes)
 	require.Equal(t, 512, z.limit(512))
-	z.saw(100, 100*replyBytes/8)
+	z.saw(100, 100*replyBytes/8, replyBytes)
 	require.Equal(t, 8, z.limit(512))
-	z.saw(2, 3*replyBytes)
+	z.saw(2, 3*replyBytes, replyBytes)
 	require.Equal(t, 1, z.limit(512), "one at the least")
-	z.saw(1, 100)
+	z.saw(1, 100, replyBytes)
 	require.Equal(t, 4, z.limit(512))
 }

@@ -102,8 +102,9 @@ func (s *Scan) Close() error {
 // it was trimmed.
 func (s *Scan) readAll(ctx context.Context) error {
 	last, begun := s.from, false
-	count := firstPage
+	var size sizing
 	for {
+		count := max(2, size.limit(maxPage)) // one of them is known
 		var room scanned
 		select {
 		case room = <-s.free:
@@ -115,9 +116,7 @@ func (s *Scan) readAll(ctx context.Context) error {
 			return err
 		}
 		full := len(page.entries) == count
-		if len(page.entries) > 0 {
-			count = min(max(2, len(page.entries)*pageBytes/len(page.raw)), maxPage, 4*count)
-		}
+		size.saw(len(page.entries), len(page.raw), pageBytes)
 		if begun {
 			switch {
 			case len(page.entries) > 0 && page.entries[0].ID == last:
