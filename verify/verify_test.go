@@ -221,7 +221,7 @@ func TestBrokenPipelineIsRefusedWithItsCause(t *testing.T) {
 		{"gate reads harvest.proposal", world{gate: pipeline.GateConfig{Plans: "quantum:stream:harvest.proposal"}}, "heat gate group", "harvest.proposal"},
 		{"wrong prefix", world{bridge: pipeline.BridgeConfig{Prefix: "quantum:heat:bridge:by_plan:"}}, "lookup prefix", "the pipeline uses quantum:heat:bridge:by_plan:"},
 		{"another prefix", world{bridge: pipeline.BridgeConfig{Prefix: "quantum:other:"}}, "lookup prefix", "the pipeline uses quantum:other:"},
-		{"TTL of 5 s", world{during: shortLived}, "heat TTL", "TTL too short"},
+		{"TTL of 5 s", world{breaks: firstShortLived, during: shortLived}, "heat TTL", "TTL too short"},
 		{"observer down", world{noRun: true}, "observing now", "observer down"},
 		{"late observer disabled", world{settings: map[string]string{"P28_LATE_OBS_ENABLED": "false"}}, "observing now", "late observer disabled"},
 		{"volatile-lru near its limit", world{breaks: nearLimit}, "redis eviction", "volatile-lru"},
@@ -277,16 +277,35 @@ func TestBrokenPipelineIsRefusedWithItsCause(t *testing.T) {
 // shortLived gives the newest heat five seconds to live, as a heat bridge with such a TTL does.
 func shortLived(ctx context.Context, rdb *redis.Client) {
 	for ctx.Err() == nil {
-		plans, _ := rdb.XRevRangeN(ctx, pipeline.PlanStream, "+", "-", 50).Result()
-		for _, p := range plans {
-			id, _ := p.Values["plan_id"].(string)
-			rdb.ExpireLT(ctx, pipeline.LookupPrefix+id, 5*time.Second)
-		}
+		shorten(ctx, rdb)
 		select {
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// firstShortLived shortens the lives of what is there, so that verify does not look before shortLived has begun.
+func firstShortLived(t *testing.T, srv *redistest.Server) {
+	t.Helper()
+	shortened := 0
+	require.Eventually(t, func() bool {
+		shortened += shorten(t.Context(), srv.Client())
+		return shortened >= 30
+	}, patience, 20*time.Millisecond)
+}
+
+// shorten gives the keys of the newest plans five seconds to live, and returns how many of them had more.
+func shorten(ctx context.Context, rdb *redis.Client) int {
+	plans, _ := rdb.XRevRangeN(ctx, pipeline.PlanStream, "+", "-", 50).Result()
+	shortened := 0
+	for _, p := range plans {
+		id, _ := p.Values["plan_id"].(string)
+		if rdb.ExpireLT(ctx, pipeline.LookupPrefix+id, 5*time.Second).Val() {
+			shortened++
+		}
+	}
+	return shortened
 }
 
 // trimmed waits until the stream has been trimmed.
